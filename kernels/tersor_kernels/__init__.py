@@ -1,0 +1,1 @@
+"""The kernels behind tersor: one folder a backend, one module an op. Use them through `tersor`."""

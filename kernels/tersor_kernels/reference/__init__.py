@@ -1,0 +1,1 @@
+"""NumPy, slow and obvious: these functions define the answer."""

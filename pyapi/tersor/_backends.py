@@ -1,0 +1,177 @@
+"""Which kernels run: the registry of backends, and the way from a user's array to them."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache, wraps
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _is_host(x: object) -> bool:
+    return isinstance(x, np.ndarray)
+
+
+def _is_cupy(x: object) -> bool:
+    # Who holds a CuPy array has imported CuPy, so asking costs nothing where it is absent.
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def _cuda_available() -> bool:
+    if find_spec("cupy") is None:
+        return False
+    return bool(import_module("cupy").is_available())
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A folder of tersor_kernels, and the arrays it works on."""
+
+    name: str
+    owns: Callable[[object], bool]
+    is_available: Callable[[], bool]
+
+
+# The first that owns the array wins; backend="reference" forces one.
+BACKENDS = (
+    Backend("cuda", owns=_is_cupy, is_available=_cuda_available),
+    Backend("cpu", owns=_is_host, is_available=lambda: True),
+    Backend("reference", owns=_is_host, is_available=lambda: True),
+)
+
+
+@cache
+def _kernel_module(op: str, backend: str) -> ModuleType:
+    try:
+        return import_module(f"tersor_kernels.{backend}.{op}")
+    except ModuleNotFoundError as error:
+        if error.name != f"tersor_kernels.{backend}.{op}":
+            raise
+        raise NotImplementedError(f"{op} has no kernels on backend {backend!r} yet") from None
+
+
+def kernels(op: str, x: object, backend: str | None = None) -> Any:
+    """The module of `op`'s kernels that works on array `x`; never one that would have to copy it.
+
+    Raises ValueError if `backend` is not a backend or does not own `x`.
+    """
+    if backend is None and type(x) is np.ndarray:
+        return _kernel_module(op, "cpu")
+    for candidate in BACKENDS:
+        if backend in (None, candidate.name) and candidate.owns(x):
+            return _kernel_module(op, candidate.name)
+    if backend is not None and backend not in [candidate.name for candidate in BACKENDS]:
+        names = ", ".join(repr(candidate.name) for candidate in BACKENDS)
+        raise ValueError(f"backend must be one of {names}, got {backend!r}")
+    raise ValueError(f"backend {backend or 'of'!r} does not own a {_describe(x)}: move it yourself")
+
+
+def _describe(x: object) -> str:
+    kind = type(x)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+
+
+def as_array(x: Any, name: str) -> Any:
+    """`x` itself where it is an array of a backend, else NumPy's array of it (lists, scalars).
+
+    Raises TypeError where that would move data between devices, or gives no numbers.
+    """
+    if isinstance(x, np.ndarray):
+        # A mask or unit that a kernel would ignore must not be lost without a word.
+        if type(x) is not np.ndarray and type(x) is not np.memmap:
+            raise TypeError(f"{name} must be a plain array, got the subclass {_describe(x)}")
+        return x
+    if _is_cupy(x):
+        return x
+    if not isinstance(x, (list, tuple, int, float, complex, np.generic)) and not hasattr(
+        x, "__array__"
+    ):
+        raise TypeError(f"{name} must be an array or nested lists of numbers, got {_describe(x)}")
+    array = np.asarray(x)
+    if array.dtype == object:
+        raise TypeError(f"{name} must hold numbers of one shape, got {x!r:.60}")
+    return array
+
+
+def array_function(function: Callable[P, R]) -> Callable[P, R]:
+    """Let `function`, written for NumPy and CuPy arrays, take torch tensors and return them.
+
+    Tensors are viewed through DLPack, without a copy, and so are the results. One `isinstance`
+    where the first argument is a NumPy array; nothing imports torch.
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if (args and type(args[0]) is np.ndarray) or "torch" not in sys.modules:
+            return function(*args, **kwargs)
+        Tensor = sys.modules["torch"].Tensor
+        first = args[0] if args else None
+        if not any(isinstance(leaf, Tensor) for leaf in _leaves(first)):
+            return function(*args, **kwargs)
+        taken = _map_arrays(_from_torch, args)
+        options = _map_arrays(_from_torch, kwargs)
+        result = function(*taken, **options)
+        out: Any = _map_arrays(_to_torch, result)
+        return out  # type: ignore[no-any-return]
+
+    return call
+
+
+def _leaves(tree: Any) -> Iterable[Any]:
+    if isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _leaves(item)
+    elif is_dataclass(tree) and not isinstance(tree, type):
+        yield from (getattr(tree, f.name) for f in fields(tree))
+    else:
+        yield tree
+
+
+def _map_arrays(convert: Callable[[Any], Any], tree: Any) -> Any:
+    """`tree` with `convert` applied to each leaf of its tuples, lists, dicts and dataclasses."""
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_map_arrays(convert, item) for item in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_map_arrays(convert, item) for item in tree)
+    if isinstance(tree, dict):
+        return {key: _map_arrays(convert, item) for key, item in tree.items()}
+    if is_dataclass(tree) and not isinstance(tree, type):
+        values = {f.name: _map_arrays(convert, getattr(tree, f.name)) for f in fields(tree)}
+        return replace(tree, **values)
+    return convert(tree)
+
+
+def _from_torch(x: Any) -> Any:
+    torch = sys.modules["torch"]
+    if not isinstance(x, torch.Tensor):
+        return x
+    if x.requires_grad:
+        raise TypeError(
+            "the tensor requires grad, which NumPy-style calls would lose: .detach() it"
+        )
+    if x.device.type == "cuda":
+        return import_module("cupy").from_dlpack(x)
+    if x.device.type != "cpu" or x.layout != torch.strided:
+        raise TypeError(f"tensors must be dense on cpu or cuda, got {x.layout} on {x.device}")
+    if x.dtype == torch.bfloat16:  # DLPack's bfloat16 has no NumPy dtype
+        return np.from_dlpack(x.view(torch.uint16)).view(import_module("ml_dtypes").bfloat16)
+    return np.from_dlpack(x)
+
+
+def _to_torch(x: Any) -> Any:
+    torch = sys.modules["torch"]
+    if isinstance(x, np.generic):
+        x = np.asarray(x)
+    if isinstance(x, np.ndarray):
+        if x.dtype.name == "bfloat16":
+            return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
+        return torch.from_numpy(x)
+    return torch.from_dlpack(x) if _is_cupy(x) else x

@@ -1,0 +1,33 @@
+"""Arrays as rows: what every op does that works along one axis."""
+
+from collections.abc import Callable
+from operator import index
+from typing import Any
+
+import numpy as np
+
+
+def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
+    """`axis` in 0..ndim-1; AxisError (a ValueError) naming the range otherwise."""
+    try:
+        i = index(axis)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {axis!r}") from None
+    if not -ndim <= i < ndim:
+        raise np.exceptions.AxisError(i, ndim, f"{name} must be in {-ndim}..{ndim - 1}")
+    return i % ndim
+
+
+def as_rows(x: Any, axis: int) -> tuple[Any, Callable[[Any], Any]]:
+    """`x` as (rows, n) with `axis` last, and the way back for results of shape (rows, any).
+
+    A view where the memory allows it (always for the last axis of a contiguous array), else a copy.
+    """
+    moved = x.swapaxes(axis, -1)
+    shape = moved.shape[:-1]
+    rows = moved.reshape(int(np.prod(shape)), moved.shape[-1])  # not -1: the array may be empty
+
+    def restore(result: Any) -> Any:
+        return result.reshape(*shape, *result.shape[1:]).swapaxes(axis, -1)
+
+    return rows, restore

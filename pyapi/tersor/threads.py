@@ -1,0 +1,33 @@
+"""How many threads the host kernels use."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import index
+
+from tersor_kernels.cpu import _parallel
+
+
+def get_num_threads() -> int:
+    """Threads that one call may use, the caller's own included."""
+    return _parallel.get_num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Let every call use up to `n` threads, for the whole process. Results do not depend on it.
+
+    The default is the number of CPUs this process may run on.
+    """
+    if not 1 <= (n := index(n)) <= _parallel.MAX_THREADS:
+        raise ValueError(f"n must be in 1..{_parallel.MAX_THREADS}, got {n}")
+    _parallel.set_num_threads(n)
+
+
+@contextmanager
+def num_threads(n: int) -> Iterator[None]:
+    """`with num_threads(n):` sets the number of threads, for the whole process, and restores it."""
+    before = get_num_threads()
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
