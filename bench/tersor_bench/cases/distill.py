@@ -2,7 +2,6 @@
 
 import numpy as np
 import scipy.special
-
 import tersor
 
 from ..case import Case, optional
