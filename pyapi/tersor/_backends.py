@@ -82,22 +82,23 @@ def _describe(x: object) -> str:
 def as_array(x: Any, name: str) -> Any:
     """`x` itself where it is an array of a backend, else NumPy's array of it (lists, scalars).
 
-    Raises TypeError where that would move data between devices, or gives no numbers.
+    Raises TypeError where that would compute or move data unasked, or gives no numbers.
     """
-    if isinstance(x, np.ndarray):
-        # A mask or unit that a kernel would ignore must not be lost without a word.
-        if type(x) is not np.ndarray and type(x) is not np.memmap:
-            raise TypeError(f"{name} must be a plain array, got the subclass {_describe(x)}")
+    if type(x) is np.ndarray or _is_cupy(x):
         return x
-    if _is_cupy(x):
-        return x
-    if not isinstance(x, (list, tuple, int, float, complex, np.generic)) and not hasattr(
-        x, "__array__"
-    ):
+    if isinstance(x, np.ndarray) and type(x) is not np.memmap:
+        # A mask or a unit that a kernel would ignore must not be lost without a word.
+        raise TypeError(f"{name} must be a plain array, got the subclass {_describe(x)}")
+    if _describe(x) == "dask.Array":
+        raise TypeError(f"{name} is a lazy dask array: use its map_blocks, or .compute() it first")
+    if not isinstance(x, (list, tuple, int, float, complex)) and not hasattr(x, "__array__"):
         raise TypeError(f"{name} must be an array or nested lists of numbers, got {_describe(x)}")
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} must hold numbers of one shape: {error}") from None
     if array.dtype == object:
-        raise TypeError(f"{name} must hold numbers of one shape, got {x!r:.60}")
+        raise TypeError(f"{name} must hold numbers, got {x!r:.60}")
     return array
 
 
