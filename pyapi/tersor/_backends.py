@@ -50,10 +50,11 @@ BACKENDS = (
 
 @cache
 def _kernel_module(op: str, backend: str) -> ModuleType:
+    name = f"tersor_kernels.{backend}.{op}"
     try:
-        return import_module(f"tersor_kernels.{backend}.{op}")
+        return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != f"tersor_kernels.{backend}.{op}":
+        if not name.startswith(error.name or "?"):  # a dependency of the kernels is missing
             raise
         raise NotImplementedError(f"{op} has no kernels on backend {backend!r} yet") from None
 
