@@ -1,6 +1,7 @@
 """Arrays as rows: what every op does that works along one axis."""
 
 from collections.abc import Callable
+from math import prod
 from operator import index
 from typing import Any
 
@@ -23,11 +24,17 @@ def as_rows(x: Any, axis: int) -> tuple[Any, Callable[[Any], Any]]:
 
     A view where the memory allows it (always for the last axis of a contiguous array), else a copy.
     """
+    if x.ndim == 2 and axis == 1:
+        return x, _as_it_is
     moved = x.swapaxes(axis, -1)
     shape = moved.shape[:-1]
-    rows = moved.reshape(int(np.prod(shape)), moved.shape[-1])  # not -1: the array may be empty
+    rows = moved.reshape(prod(shape), moved.shape[-1])  # not -1: the array may be empty
 
     def restore(result: Any) -> Any:
         return result.reshape(*shape, *result.shape[1:]).swapaxes(axis, -1)
 
     return rows, restore
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
