@@ -38,17 +38,62 @@ def exp32(x):
 
 
 @njit(forceinline=True)
+def two_sum(a, b):
+    """(s, e): s = a + b rounded, s + e = a + b exactly (Knuth). If s is not finite, e is NaN."""
+    s = a + b
+    back = s - a
+    return s, (a - (s - back)) + (b - back)
+
+
+@njit(forceinline=True)
 def exp_difference(x, m):
     """exp(x - m) of float32 or float64: the rounding of x - m, up to 2**-24 |x - m|, is put right.
 
-    d + e = x - m exactly (Knuth's TwoSum), and exp(d + e) = exp(d) (1 + e) as e is tiny. Infinite
-    x gives inf or 0 (its e is NaN), NaN gives NaN.
+    d + e = x - m exactly, and exp(d + e) = exp(d) (1 + e) as e is tiny. Infinite x gives inf or 0,
+    NaN gives NaN.
     """
-    d = x - m
-    back = d - x
-    e = (x - (d - back)) - (m + back)
+    d, e = two_sum(x, -m)
     y = exp(d)
     return y + y * e if abs(e) < 1 else y
+
+
+_SQRT_HALF, _MANTISSA = _i(0x3F3504F3), _i(0x7FFFFF)  # bits of sqrt(1/2); mask
+_TINY, _TWO_23 = _f(2.0**-126), _f(2.0**23)
+# The minimax polynomial of Cephes' logf on [sqrt(1/2) - 1, sqrt(2) - 1].
+_L0, _L1, _L2 = _f(7.0376836292e-2), _f(-1.1514610310e-1), _f(1.1676998740e-1)
+_L3, _L4, _L5 = _f(-1.2420140846e-1), _f(1.4249322787e-1), _f(-1.6668057665e-1)
+_L6, _L7, _L8 = _f(2.0000714765e-1), _f(-2.4999993993e-1), _f(3.3333331174e-1)
+
+
+@njit(forceinline=True, fastmath={"contract"})
+def log32(x):
+    """log of a float32: 1 ulp, denormals right, -inf at 0, NaN below it, inf and NaN stay.
+
+    x = 2**n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), a polynomial in f, and n ln 2 in two parts.
+    """
+    small = x < _TINY
+    scaled = _f(x * (_TWO_23 if small else _f(1)))
+    bits = _i(scaled.view(np.int32) - _SQRT_HALF)
+    n = _f(_i(bits >> _i(23))) - (_f(23) if small else _f(0))
+    f = _i((bits & _MANTISSA) + _SQRT_HALF).view(np.float32) - _f(1)
+    z = f * f
+    p = ((((_L0 * f + _L1) * f + _L2) * f + _L3) * f + _L4) * f + _L5
+    p = ((p * f + _L6) * f + _L7) * f + _L8
+    y = (f * z * p + n * _LN2_LO) - _f(0.5) * z
+    y = (f + y) + n * _LN2_HI
+    y = y if x < _f(np.inf) else x  # inf, NaN
+    y = y if x > _f(0) or x != x else _f(-np.inf)
+    return y if x >= _f(0) or x != x else _f(np.nan)
+
+
+def log(x):
+    """log of a float32 by `log32`, of a float64 by libm."""
+    raise TypeError("only for compiled code")
+
+
+@overload(log, jit_options={"forceinline": True, "fastmath": False})
+def _log(x):
+    return (lambda x: log32(x)) if x == types.float32 else (lambda x: np.log(x))
 
 
 def exp(x):
