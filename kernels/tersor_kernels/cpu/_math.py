@@ -17,7 +17,7 @@ _C3, _C4, _C5 = _f(4.1665795894e-2), _f(1.6666665459e-1), _f(5.0000001201e-1)
 # reassociation merges the two parts of ln 2.
 @njit(forceinline=True, fastmath={"contract"})
 def exp32(x):
-    """exp of a float32: 1 ulp, denormals right, overflow to inf, NaN stays NaN.
+    """exp of a float32: within 1.1 ulp, denormals too; overflow to inf, NaN stays NaN.
 
     x = n ln 2 + r (Cody and Waite), a polynomial in r, and a multiplication by 2**n in two steps
     so that neither leaves the exponent's range. 2.8-3.8 times faster than NumPy's.
@@ -47,7 +47,8 @@ def two_sum(a, b):
 
 @njit(forceinline=True)
 def exp_difference(x, m):
-    """exp(x - m) of float32 or float64: the rounding of x - m, up to 2**-24 |x - m|, is put right.
+    """exp(x - m) of float32 or float64 within 2 ulp: the rounding of x - m, up to 2**-24 |x - m| in
+    float32, is put right.
 
     d + e = x - m exactly, and exp(d + e) = exp(d) (1 + e) as e is tiny. Infinite x gives inf or 0,
     NaN gives NaN.
@@ -67,7 +68,7 @@ _L6, _L7, _L8 = _f(2.0000714765e-1), _f(-2.4999993993e-1), _f(3.3333331174e-1)
 
 @njit(forceinline=True, fastmath={"contract"})
 def log32(x):
-    """log of a float32: 1 ulp, denormals right, -inf at 0, NaN below it, inf and NaN stay.
+    """log of a float32: within 1 ulp, of denormals too; -inf at 0, NaN below, inf and NaN stay.
 
     x = 2**n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), a polynomial in f, and n ln 2 in two parts.
     """
