@@ -128,8 +128,8 @@ def array_function(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _leaves(tree: Any) -> Iterable[Any]:
-    if isinstance(tree, (list, tuple)):
-        for item in tree:
+    if isinstance(tree, (list, tuple, dict)):
+        for item in tree.values() if isinstance(tree, dict) else tree:
             yield from _leaves(item)
     elif is_dataclass(tree) and not isinstance(tree, type):
         yield from (getattr(tree, f.name) for f in fields(tree))
