@@ -1,0 +1,228 @@
+"""What pruning keeps: the arguments that say it, checked, and the arrays they are about."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from math import floor, isnan
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from ._backends import as_array
+from ._dtypes import FLOATS
+from ._rows import as_rows, normalize_axis
+
+Pattern = str | tuple[int | None, ...]
+
+
+class Retain:
+    """How much to keep: exactly one of retain_ratio, k, threshold and an n:m pattern.
+
+    n_of_m : of an n:m pattern
+    block : the pattern, if it is a tuple; the others then say how many blocks
+    """
+
+    def __init__(
+        self,
+        retain_ratio: float | None,
+        k: int | None,
+        threshold: float | None,
+        axis: int | None,
+        pattern: Pattern | None,
+    ) -> None:
+        self.block = pattern if isinstance(pattern, tuple) else None
+        given = {"retain_ratio": retain_ratio, "k": k, "threshold": threshold}
+        if self.block is None:
+            given["pattern"] = pattern  # type: ignore[assignment]
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) != 1:
+            got = ", ".join(names) or "none"
+            raise ValueError(f"exactly one of {', '.join(given)} must be given, got {got}")
+        if axis is not None and (threshold is not None or self.block is not None):
+            raise ValueError(f"axis must be None with threshold or blocks, got {axis}")
+        if isinstance(threshold, np.generic):  # which would compare in its own precision
+            threshold = threshold.item()
+        if threshold is not None and isnan(threshold):
+            raise ValueError("threshold must not be NaN")
+        self.retain_ratio = None if retain_ratio is None else as_ratio(retain_ratio, "retain_ratio")
+        self.k, self.threshold, self.axis = k, threshold, axis
+        self.n_of_m: tuple[int, int] | None = None
+        if "pattern" in names:
+            self.n_of_m = _n_of_m(pattern)
+            self.axis = -1 if axis is None else axis
+
+    def rows(self, x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """`x` as rows of each of which so much is kept, and the way back."""
+        if self.axis is None:
+            return x.reshape(1, -1), lambda rows: rows.reshape(x.shape)
+        axis = normalize_axis(self.axis, x.ndim)
+        rows, restore = as_rows(x, axis)
+        if self.n_of_m is None:
+            return rows, restore
+        (n, m), shape = self.n_of_m, rows.shape
+        if shape[1] % m:
+            raise ValueError(f"axis {axis} must be a multiple of {m} for {n}:{m}, got {shape[1]}")
+        return rows.reshape(rows.size // m, m), lambda groups: restore(groups.reshape(shape))
+
+    def count(self, n: int) -> int | None:
+        """How many of n are kept; None where the threshold decides."""
+        if self.n_of_m is not None:
+            return self.n_of_m[0]
+        if self.retain_ratio is not None:
+            return share(self.retain_ratio, n)
+        if self.k is None:
+            return None
+        try:
+            k = index(self.k)
+        except TypeError:
+            raise TypeError(f"k must be an int, got {self.k!r}") from None
+        if not 0 <= k <= n:
+            raise ValueError(f"k must be in 0..{n}, got {k}")
+        return k
+
+
+def _n_of_m(pattern: Any) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+):(\d+)", pattern) if isinstance(pattern, str) else None
+    n, m = map(int, match.groups()) if match else (0, 0)
+    if not (match and n <= m and m > 0):
+        raise ValueError(
+            f"pattern must be 'n:m' with n in 0..m, or a tuple of block sizes, got {pattern!r}"
+        )
+    return n, m
+
+
+def share(ratio: float, n: int) -> int:
+    """How many of n a retain_ratio keeps."""
+    return floor(ratio * n + 0.5)
+
+
+def as_ratio(ratio: Any, name: str) -> float:
+    """`ratio` in 0..1."""
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"{name} must be in 0..1, got {ratio}")
+    return float(ratio)
+
+
+def names_of(container: Any, name: str) -> list[Any]:
+    """The keys of a dict, the indices of a list or tuple."""
+    if isinstance(container, dict):
+        return list(container)
+    if isinstance(container, (list, tuple)):
+        return list(range(len(container)))
+    raise TypeError(f"{name} must be a list, tuple or dict, got {type(container).__name__}")
+
+
+def as_numbers(x: Any, name: str) -> Any:
+    """An array of a real dtype that kernels take, in native byte order."""
+    x = as_array(x, name)
+    if x.dtype.name not in FLOATS and x.dtype.kind not in "iub":
+        raise TypeError(f"{name} must be {', '.join(FLOATS)}, integers or bool, got {x.dtype}")
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def as_scores(run: Any, w: Any, scores: Any, nan: str) -> Any:
+    """The scores of `w`, checked; NaN where `w` is."""
+    scores = as_numbers(scores, "scores")
+    if scores.shape != w.shape:
+        raise ValueError(f"scores must have the shape of w, {w.shape}, got {scores.shape}")
+    if check_nan(run, w, "w", nan):
+        if scores.dtype.kind in "iub":
+            raise ValueError(f"scores must be floats where w holds NaN, got {scores.dtype}")
+        scores = np.where(np.isnan(w), np.array(np.nan, scores.dtype), scores)
+    check_nan(run, scores, "scores", nan)
+    return scores
+
+
+def check_nan(run: Any, x: Any, name: str, nan: str) -> int:
+    """How many entries are NaN; ValueError if there are and `nan` is "raise"."""
+    if nan not in ("raise", "keep", "prune"):
+        raise ValueError(f"nan must be 'raise', 'keep' or 'prune', got {nan!r}")
+    count = 0 if x.dtype.kind in "iub" else int(run.count_nan(x))
+    if count and nan == "raise":
+        raise ValueError(f"{name} must not hold NaN unless nan='keep' or 'prune', got {count}")
+    return count
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an `out` that can not take the result."""
+    if out is None:
+        return
+    if not hasattr(out, "flags"):
+        raise TypeError(f"out must be an array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out must have the shape of w, {shape}, got {out.shape}")
+    if out.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"out must be {dtype}, got {out.dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+
+
+def by_rows(kernel: Callable[..., Any], x: Any, how: Retain, out: Any) -> Any:
+    """kernel(rows of x, k, threshold, out=rows of out), in the shape of `x`.
+
+    `out` is written directly where its rows are its memory in order, else through a copy: entries
+    that are still to be read must not be overwritten.
+    """
+    rows, restore = how.rows(x)
+    target = None
+    if out is not None and (how.axis is None or how.axis % x.ndim == x.ndim - 1):
+        is_plain = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
+        if is_plain and (_is_same(out, x) or not np.may_share_memory(out, x)):
+            target = as_array(out, "out").reshape(rows.shape)
+    result = kernel(rows, how.count(rows.shape[1]), how.threshold, out=target)
+    if out is None:
+        return restore(result)
+    if target is None:
+        out[...] = restore(result)
+    return out
+
+
+def _is_same(out: Any, x: Any) -> bool:
+    """Whether contiguous `out` is `x`, entry by entry."""
+    same = out.dtype == x.dtype and x.flags.c_contiguous
+    return bool(same and out.ctypes.data == x.ctypes.data)
+
+
+def retained(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> Any:
+    """The mask of what is kept of `w`."""
+    if scores is None:
+        check_nan(run, w, "w", nan)
+        ranked = w
+    else:
+        ranked = as_scores(run, w, scores, nan)
+    if how.block is None:
+        kernel = partial(run.prune_mask, magnitude=scores is None, nan=nan)
+        return by_rows(kernel, ranked, how, out)
+    block = _block_shape(how.block, w.shape)
+    sums = _sum_blocks(ranked, block, scores is None)
+    check_nan(run, sums, "the sum of the scores of a block", nan)
+    kept = by_rows(partial(run.prune_mask, magnitude=False, nan=nan), sums, how, None)
+    each_entry = tuple(item for _ in block for item in (slice(None), None))
+    pairs = [item for pair in zip(kept.shape, block, strict=True) for item in pair]
+    mask = np.broadcast_to(kept[each_entry], pairs).reshape(w.shape)
+    if out is None:
+        return mask
+    out[...] = mask
+    return out
+
+
+def _block_shape(pattern: tuple[int | None, ...], shape: tuple[int, ...]) -> list[int]:
+    if len(pattern) != len(shape):
+        raise ValueError(f"pattern must have a size for each axis of {shape}, got {pattern}")
+    block = [
+        max(1, n) if size is None else index(size) for size, n in zip(pattern, shape, strict=True)
+    ]
+    if any(size < 1 or n % size for size, n in zip(block, shape, strict=True)):
+        raise ValueError(f"pattern must divide the shape {shape}, got {pattern}")
+    return block
+
+
+def _sum_blocks(x: Any, block: list[int], magnitude: bool) -> Any:
+    """The sum of each block in float64, in one order for any memory layout."""
+    if magnitude:
+        x = np.abs(x.astype(np.float64) if x.dtype.kind in "iub" else x)
+    pairs = [item for n, size in zip(x.shape, block, strict=True) for item in (n // size, size)]
+    within = tuple(range(1, 2 * x.ndim, 2))
+    with np.errstate(invalid="ignore"):
+        return np.ascontiguousarray(x).reshape(pairs).sum(axis=within, dtype=np.float64)

@@ -1,0 +1,446 @@
+import itertools
+
+import numpy as np
+import pytest
+import tersor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_dtypes import bfloat16
+from tersor.testing import (
+    KINDS,
+    SPECIAL_KINDS,
+    assert_identical,
+    guarded,
+    hostile,
+    layouts,
+    unchanged,
+)
+
+DTYPES = [
+    np.float16,
+    bfloat16,
+    np.float32,
+    np.float64,
+    np.int8,
+    np.uint8,
+    np.int32,
+    np.uint64,
+    bool,
+]
+# Around the lengths where a row takes another way: short, and long enough for several threads.
+SHAPES = [(1, 1), (5, 4), (3, 16), (3, 17), (2, 1100), (1, 131072), (1, 200003)]
+in_each_kind = pytest.mark.parametrize("kind", KINDS + SPECIAL_KINDS)
+
+
+def kept_by_sorting(w, k, nan="keep", scores=None):
+    """A mask of the k best of a 1-D array: Python's sort, on exact numbers, is stable."""
+
+    def rank(i):
+        score = abs(w[i].item()) if scores is None else scores[i].item()
+        if score != score:
+            return (0 if nan == "keep" else 2, 0)
+        return (1, -score)
+
+    mask = np.zeros(w.size, bool)
+    mask[sorted(range(w.size), key=rank)[:k]] = True
+    return mask
+
+
+@in_each_kind
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_are_what_sorting_keeps(backend, dtype, kind):
+    for shape in SHAPES[:5]:
+        w = hostile(kind, shape, dtype)
+        for nan, k in itertools.product(("keep", "prune"), {0, 1, shape[1] // 2, shape[1]}):
+            mask = tersor.prune_mask(w, k=k, axis=1, nan=nan, backend=backend)
+            want = np.array([kept_by_sorting(row, k, nan) for row in w])
+            assert_identical(mask, want)
+            pruned = tersor.prune(w, k=k, axis=1, nan=nan, backend=backend)
+            assert_identical(pruned, np.where(want, w, np.zeros((), dtype)))
+
+
+@in_each_kind
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+def test_long_arrays_are_what_sorting_keeps(backend, dtype, kind):
+    for shape in SHAPES[5:]:
+        w = hostile(kind, shape, dtype)
+        magnitude = np.abs(w.astype(np.float64))[0]
+        for nan, retain_ratio in itertools.product(("keep", "prune"), (0.003, 0.5)):
+            known = np.where(np.isnan(magnitude), np.inf if nan == "keep" else -1, magnitude)
+            # inf and a NaN that ranks above it differ in the second key
+            order = np.lexsort((np.arange(w.size), -known, ~np.isnan(magnitude)))
+            if nan == "prune":
+                order = np.lexsort((np.arange(w.size), -known))
+            want = np.zeros(w.shape, bool)
+            want[0, order[: int(retain_ratio * w.size + 0.5)]] = True
+            mask = tersor.prune_mask(w, retain_ratio, nan=nan, backend=backend)
+            assert_identical(mask, want)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scores_decide(backend, dtype):
+    w = hostile("normal", (6, 50), np.float32)
+    for kind in KINDS + SPECIAL_KINDS:
+        scores = hostile(kind, w.shape, dtype)
+        for nan in ("keep", "prune"):
+            how = dict(k=70, scores=scores, nan=nan, backend=backend)
+            want = kept_by_sorting(w.ravel(), 70, nan, scores.ravel()).reshape(w.shape)
+            assert_identical(tersor.prune_mask(w, **how), want)
+            assert_identical(tersor.prune(w, **how), np.where(want, w, np.float32(0)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "threshold", [-np.inf, -1, 0, 0.1, 1, 1.5, 2, 128, 65519.0, 65536, 2**63, 1e300, np.inf]
+)
+def test_threshold_is_compared_exactly(backend, dtype, threshold):
+    for kind in KINDS + SPECIAL_KINDS:
+        w = hostile(kind, 200, dtype)
+        for scores in (None, w):
+            numbers = [abs(x.item()) if scores is None else x.item() for x in w]
+            for nan in ("keep", "prune"):
+                got = tersor.prune_mask(
+                    w, threshold=threshold, scores=scores, nan=nan, backend=backend
+                )
+                want = [x >= threshold if x == x else nan == "keep" for x in numbers]
+                assert_identical(got, np.array(want))
+
+
+def test_threshold_that_the_dtype_does_not_hold(backend):
+    above = np.float32(0.1)
+    below = np.nextafter(above, np.float32(0))
+    assert float(below) < 0.1 < float(above)
+    w = np.array([below, above, -above], np.float32)
+    assert tersor.prune_mask(w, threshold=0.1, backend=backend).tolist() == [False, True, True]
+    assert tersor.prune_mask(w, threshold=below, backend=backend).all()
+
+
+def test_k_rounds_half_up(backend):
+    for n, retain_ratio, k in [(5, 0.1, 1), (5, 0.5, 3), (5, 0.7, 4), (4, 0.1, 0), (3, 1.0, 3)]:
+        mask = tersor.prune_mask(np.ones(n), retain_ratio, backend=backend)
+        assert mask.tolist() == [True] * k + [False] * (n - k)
+
+
+def test_selected_not_multiplied(backend):
+    w = np.array([np.inf, -np.inf, np.nan, -0.0, 1.0], np.float32)
+    scores = np.array([0, 0, 1, 9, 9])
+    got = tersor.prune(w, k=2, scores=scores.astype(float), nan="prune", backend=backend)
+    assert_identical(got, np.array([0, 0, 0, -0.0, 1], np.float32))
+    got = tersor.prune(w, k=0, nan="keep", backend=backend)
+    assert_identical(got, np.zeros(5, np.float32))
+    got = tersor.prune(w, k=5, nan="prune", backend=backend)
+    assert_identical(got, w)
+
+
+@pytest.mark.parametrize("value", [np.iinfo(np.int64).min, -4, 2**62 + 1])
+def test_integers_are_kept_bit_by_bit(backend, value):
+    w = np.array([0, value, 1], np.int64)
+    assert tersor.prune(w, k=1, backend=backend).tolist() == [0, value, 0]
+    row = tersor.prune(np.repeat(w, 30)[None], k=30, axis=1, backend=backend)
+    assert row[0].tolist() == [0] * 30 + [value] * 30 + [0] * 30
+
+
+@pytest.mark.parametrize(
+    "pattern, n, m", [("2:4", 2, 4), ("1:4", 1, 4), ("0:3", 0, 3), ("8:20", 8, 20)]
+)
+def test_n_of_m(backend, pattern, n, m):
+    for kind in ("normal", "ties", "zeros"):
+        w = hostile(kind, (3, 5, 60))
+        mask = tersor.prune_mask(w, pattern=pattern, backend=backend)
+        want = [kept_by_sorting(group, n) for group in w.reshape(-1, m)]
+        assert_identical(mask, np.array(want).reshape(w.shape))
+        first = tersor.prune(w.swapaxes(0, 2), pattern=pattern, axis=0, backend=backend)
+        assert_identical(first.swapaxes(0, 2), np.where(mask, w, np.float32(0)))
+
+
+def test_blocks(backend):
+    w = np.arange(24, dtype=np.float32).reshape(4, 6)
+    mask = tersor.prune_mask(w, 0.25, pattern=(2, 2), backend=backend)
+    assert mask.sum() == 8 and mask[2:, 2:].all()  # the 1.5 best of 6 blocks, rounded up
+    channel = tersor.prune(w, k=1, pattern=(None, 1), backend=backend)
+    assert_identical(channel, np.where(np.arange(6) == 5, w, np.float32(0)))
+    fewest = tersor.prune_mask(w, k=1, pattern=(1, None), scores=-w, backend=backend)
+    assert fewest[0].all() and not fewest[1:].any()
+    assert tersor.prune_mask(-w, threshold=66.0, pattern=(2, 2), backend=backend).sum() == 8
+    for name, view in layouts(hostile("normal", (6, 8, 4))):
+        got = tersor.prune(view, 0.5, pattern=(3, 2, None), backend=backend)
+        blocks = np.abs(view.astype(np.float64)).reshape(2, 3, 4, 2, 4).sum(axis=(1, 3, 4))
+        best = kept_by_sorting(blocks.ravel(), 4).reshape(2, 1, 4, 1, 1)
+        want = np.where(best, np.asarray(view).reshape(2, 3, 4, 2, 4), np.float32(0))
+        assert_identical(got, want.reshape(view.shape)), name
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+def test_layouts_and_out(backend, axis):
+    w = hostile("ties", (12, 40))
+    want = tersor.prune(w, 0.3, axis=axis, backend=backend)
+    mask = tersor.prune_mask(w, 0.3, axis=axis, backend=backend)
+    assert_identical(want, np.where(mask, w, np.float32(0)))
+    for name, view in layouts(w):
+        with unchanged(view):
+            assert_identical(tersor.prune(view, 0.3, axis=axis, backend=backend), want), name
+            assert_identical(tersor.prune_mask(view, 0.3, axis=axis, backend=backend), mask), name
+        out = np.ones_like(view)
+        assert tersor.prune(view, 0.3, axis=axis, out=out, backend=backend) is out
+        assert_identical(out, want), name
+        if view.flags.writeable:
+            assert tersor.prune(view, 0.3, axis=axis, out=view, backend=backend) is view
+            assert_identical(np.asarray(view), want), name
+
+
+def test_byte_order_and_overlap(backend):
+    w = hostile("normal", 1000)
+    want = tersor.prune(w, 0.3, backend=backend)
+    swapped = w.astype(">f4")
+    assert_identical(tersor.prune(swapped, 0.3, backend=backend), want)
+    tersor.prune(swapped, 0.3, out=swapped, backend=backend)
+    np.testing.assert_array_equal(swapped, want)
+    raw = np.concatenate([np.zeros(1, np.float32), w])
+    tersor.prune(raw[1:], 0.3, out=raw[:-1], backend=backend)
+    assert_identical(raw[:-1], want)
+    with guarded((20, 50), np.float32) as out:
+        tersor.prune(w.reshape(20, 50), 0.3, out=out, backend=backend)
+    with guarded((20, 50), bool) as out:
+        tersor.prune_mask(w.reshape(20, 50), 0.3, axis=1, out=out, backend=backend)
+
+
+def test_empty_and_scalar(backend):
+    assert_identical(tersor.prune(np.ones((0, 3)), 0.5, backend=backend), np.ones((0, 3)))
+    assert_identical(tersor.prune(np.ones((3, 0)), 0.5, axis=1, backend=backend), np.ones((3, 0)))
+    assert tersor.prune_mask(np.ones((3, 0)), k=0, pattern=(1, None), backend=backend).size == 0
+    assert_identical(tersor.prune(5.0, k=1, backend=backend), np.array(5.0))
+    assert_identical(tersor.prune(5.0, 0.4, backend=backend), np.array(0.0))
+
+
+def test_same_bits_for_any_thread_count(threads):
+    for kind in ("ties", "normal", "leading_bits"):
+        w = hostile(kind, 1_000_003)
+        got = tersor.prune(w, 0.1)
+        with tersor.num_threads(1):
+            assert_identical(got, tersor.prune(w, 0.1))
+        assert np.count_nonzero(tersor.prune_mask(w, 0.1)) == 100_000
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(width=32), min_size=1, max_size=40),
+    st.floats(0, 1),
+    st.sampled_from(["keep", "prune"]),
+)
+def test_property_exactly_k_and_sorted(values, retain_ratio, nan):
+    w = np.array(values, np.float32)
+    k = int(retain_ratio * w.size + 0.5)
+    want = kept_by_sorting(w, k, nan)
+    for backend in ("cpu", "reference"):
+        mask = tersor.prune_mask(w, retain_ratio, nan=nan, backend=backend)
+        assert mask.tolist() == want.tolist()
+
+
+def test_torch_agrees_and_gets_tensors_back():
+    torch = pytest.importorskip("torch")
+    prune = pytest.importorskip("torch.nn.utils.prune")
+    w = torch.from_numpy(hostile("normal", (30, 40)))  # without ties the rules coincide
+    layer = torch.nn.Linear(40, 30)
+    layer.weight.data = w.clone()
+    prune.l1_unstructured(layer, "weight", amount=0.75)
+    got = tersor.prune(w, 0.25)
+    assert torch.equal(got, layer.weight.detach())
+    assert tersor.prune(w, 0.25, out=w) is not None
+    assert torch.equal(got, w)
+    half = w.to(torch.bfloat16)
+    assert tersor.prune(half, 0.1).dtype == torch.bfloat16
+    assert set(tersor.prune_global({"a": w, "b": half}, 0.1)) == {"a", "b"}
+
+
+def test_torch_prunes_the_same_globally():
+    torch = pytest.importorskip("torch")
+    prune = pytest.importorskip("torch.nn.utils.prune")
+    layers = [torch.nn.Linear(20, 30), torch.nn.Linear(30, 5)]
+    weights = [layer.weight.detach().numpy().copy() for layer in layers]
+    prune.global_unstructured(
+        [(layer, "weight") for layer in layers], prune.L1Unstructured, amount=0.75
+    )
+    got = tersor.prune_global(weights, 0.25)
+    for w, layer in zip(got, layers, strict=True):
+        np.testing.assert_array_equal(w, layer.weight.detach().numpy())  # torch leaves -0.0
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "constant", "denormal", "extremes"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+def test_global_is_the_same_as_concatenated(backend, dtype, kind):
+    shapes = [(7, 11), (), (0,), (70001,), (3, 4)]
+    tensors = [hostile(kind, shape, dtype, seed=i) for i, shape in enumerate(shapes)]
+    every = np.concatenate([x.ravel() for x in tensors])
+    for retain_ratio in (0, 0.001, 0.4, 1):
+        want = tersor.prune(every, retain_ratio, backend="reference")
+        with unchanged(*tensors):
+            got = tersor.prune_global(tensors, retain_ratio, backend=backend)
+        assert [x.shape for x in got] == shapes
+        assert_identical(np.concatenate([x.ravel() for x in got]), want)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_global_least(data):
+    """Against the greedy definition: first each tensor's best, then the best of the rest."""
+    value = st.integers(-4, 4)
+    tensors = data.draw(st.lists(st.lists(value, max_size=8), min_size=1, max_size=4))
+    retain_ratio = data.draw(st.floats(0, 1))
+    min_retain = retain_ratio * data.draw(st.floats(0, 1))
+    places = [(-abs(x), t, i) for t, xs in enumerate(tensors) for i, x in enumerate(xs)]
+    kept = set()
+    for t, xs in enumerate(tensors):
+        kept |= set(sorted(p for p in places if p[1] == t)[: int(min_retain * len(xs))])
+    k = int(retain_ratio * len(places) + 0.5)
+    kept |= set(sorted(p for p in places if p not in kept)[: k - len(kept)])
+    want = [
+        [x if (-abs(x), t, i) in kept else 0 for i, x in enumerate(xs)]
+        for t, xs in enumerate(tensors)
+    ]
+    for backend in ("cpu", "reference"):
+        arrays = {str(t): np.array(xs, np.float32) for t, xs in enumerate(tensors)}
+        got = tersor.prune_global(arrays, retain_ratio, min_retain=min_retain, backend=backend)
+        assert [x.tolist() for x in got.values()] == want
+
+
+def test_global_scores_and_mixed_dtypes(backend):
+    tensors = (np.array([1, 2], np.float32), np.array([3, 4], np.float16), np.array([5, -9]))
+    got = tersor.prune_global(tensors, 0.5, backend=backend)
+    assert isinstance(got, tuple) and [x.dtype for x in got] == [x.dtype for x in tensors]
+    assert [x.tolist() for x in got] == [[0, 0], [0, 4], [5, -9]]
+    scores = [np.array([9.0, 8]), np.array([-9.0, -8]), np.array([1.0, 0])]
+    got = tersor.prune_global(tensors, 0.5, scores=scores, backend=backend)
+    assert [x.tolist() for x in got] == [[1, 2], [0, 0], [5, 0]]
+    assert tersor.prune_global([], 0.5, backend=backend) == []
+    assert tersor.prune_global({}, 0.5, backend=backend) == {}
+
+
+def test_schedule():
+    def at(step, kind="cubic"):
+        return tersor.retain_schedule(step, begin=10, end=20, initial=0.9, final=0.1, kind=kind)
+
+    assert at(-5) == at(10) == 0.9 and at(20) == at(1000) == 0.1
+    # Zhu and Gupta's sparsity: s_f + (s_i - s_f) (1 - p)^3
+    assert at(15) == pytest.approx(1 - (0.9 + (0.1 - 0.9) * 0.5**3), abs=1e-15)
+    assert at(12.5, "linear") == pytest.approx(0.7, abs=1e-15)
+    assert [at(s, "constant") for s in (9.9, 10, 15, 30)] == [0.9, 0.1, 0.1, 0.1]
+    assert tersor.retain_schedule(3, begin=3, end=3, final=0.5) == 0.5
+    assert tersor.retain_schedule(2, begin=3, end=3, final=0.5) == 1.0
+    assert type(at(15)) is float
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (7,), (8,), (9,), (3, 0), (2, 3, 17), (100, 64)])
+def test_pack_mask_is_packbits(backend, shape):
+    mask = hostile("normal", shape, bool)
+    for name, view in layouts(mask):
+        with unchanged(view):
+            packed = tersor.pack_mask(view, backend=backend)
+        assert_identical(packed, np.packbits(mask, axis=-1, bitorder="little")), name
+        assert_identical(tersor.unpack_mask(packed, shape[-1], backend=backend), mask), name
+
+
+W = np.arange(12.0).reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({}, ValueError, "exactly one of retain_ratio, k, threshold, pattern must be given"),
+        ({"retain_ratio": 0.5, "k": 3}, ValueError, "got retain_ratio, k"),
+        ({"pattern": (1, 1)}, ValueError, "exactly one of retain_ratio, k, threshold must"),
+        ({"retain_ratio": 1.1}, ValueError, r"retain_ratio must be in 0\.\.1, got 1\.1"),
+        ({"retain_ratio": np.nan}, ValueError, r"retain_ratio must be in 0\.\.1, got nan"),
+        ({"k": 13}, ValueError, r"k must be in 0\.\.12, got 13"),
+        ({"k": 5, "axis": 1}, ValueError, r"k must be in 0\.\.4, got 5"),
+        ({"k": 1.5}, TypeError, "k must be an int, got 1.5"),
+        ({"k": 1, "axis": 2}, ValueError, r"axis must be in -2\.\.1"),
+        ({"threshold": np.nan}, ValueError, "threshold must not be NaN"),
+        ({"threshold": 1, "axis": 0}, ValueError, "axis must be None with threshold"),
+        ({"pattern": "3:2"}, ValueError, "pattern must be 'n:m' with n in 0..m"),
+        ({"pattern": "0:0"}, ValueError, "pattern must be 'n:m'"),
+        ({"pattern": "dense"}, ValueError, "pattern must be 'n:m'"),
+        ({"pattern": "2:3"}, ValueError, "axis 1 must be a multiple of 3 for 2:3, got 4"),
+        ({"k": 1, "pattern": (1,)}, ValueError, "pattern must have a size for each axis"),
+        ({"k": 1, "pattern": (2, 2)}, ValueError, r"pattern must divide the shape \(3, 4\)"),
+        ({"k": 1, "scores": np.ones(12)}, ValueError, r"scores must have the shape of w"),
+        ({"k": 1, "scores": W * 1j}, TypeError, "scores must be float16"),
+        ({"k": 1, "nan": "skip"}, ValueError, "nan must be 'raise', 'keep' or 'prune'"),
+        ({"k": 1, "scores": W * np.nan}, ValueError, "scores must not hold NaN.*got 12"),
+        ({"k": 1, "out": np.ones(12)}, ValueError, r"out must have the shape of w, \(3, 4\)"),
+        ({"k": 1, "out": [[1.0]]}, TypeError, "out must be an array, got list"),
+        ({"k": 1, "out": np.ones((3, 4), np.int16)}, TypeError, "out must be .*, got int16"),
+    ],
+)
+def test_errors(backend, options, error, message):
+    for function in (tersor.prune, tersor.prune_mask):
+        with pytest.raises(error, match=message):
+            function(W, **options, backend=backend)
+
+
+def test_nan_is_refused_before_anything_is_written(backend):
+    w = np.array([1.0, np.nan, 3.0, np.nan])
+    with unchanged(w), pytest.raises(ValueError, match=r"w must not hold NaN.*got 2"):
+        tersor.prune(w, 0.5, out=w, backend=backend)
+    with pytest.raises(ValueError, match=r"tensors\['b'\] must not hold NaN"):
+        tersor.prune_global({"a": np.ones(3), "b": w}, 0.5, backend=backend)
+    with pytest.raises(ValueError, match="scores must be floats where w holds NaN, got int64"):
+        tersor.prune(w, 0.5, scores=np.arange(4), nan="keep", backend=backend)
+    with pytest.raises(ValueError, match="the sum of the scores of a block must not hold NaN"):
+        infinite = np.array([[np.inf, -np.inf]])
+        tersor.prune(infinite, 0.5, pattern=(1, 2), scores=infinite, backend=backend)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: tersor.prune(W * 1j, 0.5), TypeError, "w must be float16.*got complex128"),
+        (lambda: tersor.prune("abc", 0.5), TypeError, "w must be an array"),
+        (lambda: tersor.prune_global(W, 0.5), TypeError, "tensors must be a list, tuple or dict"),
+        (lambda: tersor.prune_global([W], 2), ValueError, r"retain_ratio must be in 0\.\.1"),
+        (
+            lambda: tersor.prune_global([W], 0.5, min_retain=0.6),
+            ValueError,
+            r"min_retain must be in 0\.\.retain_ratio = 0\.5, got 0\.6",
+        ),
+        (
+            lambda: tersor.prune_global([W], 0.5, scores={"a": W}),
+            ValueError,
+            "scores must be a container like tensors",
+        ),
+        (
+            lambda: tersor.prune_global([W], 0.5, scores=[W[0]]),
+            ValueError,
+            "scores must have the shape",
+        ),
+        (
+            lambda: tersor.retain_schedule(0, begin=2, end=1, final=0.5),
+            ValueError,
+            "end must not be before begin",
+        ),
+        (
+            lambda: tersor.retain_schedule(0, begin=0, end=1, final=1.5),
+            ValueError,
+            r"final must be in 0\.\.1, got 1\.5",
+        ),
+        (
+            lambda: tersor.retain_schedule(0, begin=0, end=1, final=0.5, kind="cosine"),
+            ValueError,
+            "kind must be 'cubic', 'linear' or 'constant', got 'cosine'",
+        ),
+        (lambda: tersor.pack_mask(np.ones(3)), TypeError, "mask must be bool, got float64"),
+        (lambda: tersor.pack_mask(np.array(True)), ValueError, "mask must have an axis"),
+        (lambda: tersor.unpack_mask(np.ones(3), 3), TypeError, "packed must be uint8"),
+        (
+            lambda: tersor.unpack_mask(np.ones(3, np.uint8), 3),
+            ValueError,
+            r"packed must have ceil\(n / 8\) bytes along its last axis for n=3, got shape \(3,\)",
+        ),
+    ],
+)
+def test_more_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+    w = np.ones(3)
+    w.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be writeable"):
+        tersor.prune(np.ones(3), 0.5, out=w)
