@@ -223,13 +223,15 @@ def distillation_loss(
     makes the loss and that row's gradient NaN. tvd has no derivative where P = Q: 0 is taken.
 
     float16 and bfloat16 are computed in float32, two dtypes in the wider one; sums over the rows in
-    float64. The gradient is the only array of the size of `student` that is made, and the bits do
-    not depend on the number of threads. What is rounded are mostly the distances of the logits from
-    their largest, d = (max - logit) / T of student or teacher, whichever is farther. With eps that
-    of the dtype and w = (1 - alpha) T**2 / N, an entry of the gradient of D is within
-    4 eps (1 + d) max(P, Q) w / T; for reverse_kl, times 1 + abs(log(Q / P) - D). For tvd the sign
-    of P - Q is arbitrary where they agree to rounding. The hard loss adds 4 eps (1 + d) H alpha / N
-    with the d of T = 1. The loss of a row is within 4 eps w (1 + 2 d), d averaged over P or Q.
+    float64. Of contiguous logits no copy is made: the gradient is the only array of their size. The
+    bits do not depend on the number of threads.
+
+    What is rounded are mostly the distances of the logits from their largest, d = (max - logit) / T
+    of student or teacher, whichever is farther. With eps that of the dtype and w = (1 - alpha)
+    T**2 / N, an entry of the gradient of D is within 4 eps (1 + d) max(P, Q) w / T; for reverse_kl,
+    times 1 + abs(log(Q / P) - D). For tvd the sign of P - Q is arbitrary where they agree to
+    rounding. The hard loss adds 4 eps (1 + d) H alpha / N with the d of T = 1. The loss of a row is
+    within 4 eps w (1 + 2 d), d averaged over P or Q.
 
     Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network (2015), for forward_kl and
     T**2; Agarwal et al.: On-Policy Distillation of Language Models (2024), for the generalised js.

@@ -9,7 +9,8 @@ from ._parallel import parallel
 
 # Sums may be reordered into vector lanes; NaN and inf keep their meaning.
 REORDER = {"reassoc", "contract", "nsz"}
-_FORWARD, _REVERSE, _JS = 0, 1, 2  # 3: tvd
+_FORWARD, _REVERSE, _JS, _TVD = range(4)
+KIND_CODES = {"forward_kl": _FORWARD, "reverse_kl": _REVERSE, "js": _JS, "tvd": _TVD}
 
 # The losses of a row. u = s / T and v = t / T less their maxima; q = exp(u) / zq is the student,
 # p = exp(v) / zp the teacher, and 0 log 0 = 0.

@@ -4,11 +4,10 @@ import numpy as np
 
 from .._jit import njit
 from ._common import rows_per_block
-from ._distill_rows import REORDER, distill, row_sum
+from ._distill_rows import KIND_CODES, REORDER, distill, row_sum
 from ._math import exp_difference, row_max
 from ._parallel import parallel, workers
 
-_KINDS = ("forward_kl", "reverse_kl", "js", "tvd")
 # Entries of rows that have to be converted at a time: float16, bfloat16, mixed types, strides.
 _PIECE = 2**20
 # Logits of student or teacher that linear_distillation_loss holds by default, and columns of the
@@ -112,7 +111,7 @@ def _losses(s, t, labels, soft, hard, temperature, kind, beta, grad):
     losses = np.empty(len(s))
     s, t = _input(s, s.dtype), _input(t, t.dtype)
     scale, beta = s.dtype.type(1 / temperature), s.dtype.type(beta)
-    distill(workers(), s, t, labels, soft, hard, scale, _KINDS.index(kind), beta, losses, grad)
+    distill(workers(), s, t, labels, soft, hard, scale, KIND_CODES[kind], beta, losses, grad)
     return losses
 
 
