@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 import tersor
 from tersor._backends import BACKENDS
 

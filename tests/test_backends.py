@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import ml_dtypes
 import numpy as np
 import pytest
+
 import tersor
 from tersor import _backends
 from tersor._backends import as_array, kernels

@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 
 import numpy as np
 import pytest
+
 import tersor
 
 ROOT = Path(__file__).parents[1]
