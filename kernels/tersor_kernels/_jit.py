@@ -11,10 +11,9 @@ import numba
 
 @cache
 def _source_stamp() -> str:
-    """Hash of every source a kernel could have inlined."""
-    root = Path(__file__).parent
+    """Hash of every source a kernel could have inlined or taken a constant from."""
     digest = hashlib.sha256()
-    for path in sorted([*root.glob("*.py"), *root.glob("cpu/*.py")]):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -23,8 +22,9 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """`numba.njit` with `error_model="numpy"` and a safe cache.
 
     Numba's stamp covers the kernel's own file only: after an edit in another file (or an upgrade)
-    the old machine code, with the old helper inlined, would keep running. Here the stamp covers
-    all kernel sources. Where no cache folder is writable, kernels compile once a process.
+    the old machine code, with the old helper inlined, would keep running. Here it covers all kernel
+    sources, as part of the version, which Numba compares before it reads the rest: that could name
+    a function that is gone. Where no cache folder is writable, kernels compile once a process.
     The default error model makes a division 9 times slower in cache (it looks for zeros).
     Options that are not given are off: left open, Numba takes fastmath and forceinline from
     whichever function happens to compile this one first, and caches that.
@@ -38,5 +38,5 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     except RuntimeError:  # "cannot cache function: no locator available"
         return dispatcher
     file = dispatcher._cache._cache_file
-    file._source_stamp = (file._source_stamp, _source_stamp())
+    file._version = f"{file._version} {_source_stamp()}"
     return dispatcher
