@@ -44,9 +44,11 @@ MAX_THREADS = 256
 
 # The pool is one int64 array, a cache line for each field that several threads write: OPEN, the
 # address of the job or 0; ACTIVE, workers between waking and parking; BUSY, a caller has the
-# workers; COUNT, workers that may be used; WANT, workers this job can use; from WORKER + 8 * i on,
-# for worker i: a wake is under way, the address of its lock.
-OPEN, ACTIVE, BUSY, COUNT, WANT, WORKER = 0, 8, 16, 24, 25, 32
+# workers; COUNT, workers that may be used; WANT, workers this job can use; ALLOWED, the CPUs of
+# this process, a bit each; MASK, room for another such set; from WORKER + 8 * i on, for worker i:
+# whether a wake is under way, the address of its lock, its thread, the CPU it was last seen on.
+OPEN, ACTIVE, BUSY, COUNT, WANT, ALLOWED, MASK, WORKER = 0, 8, 16, 24, 25, 32, 48, 64
+LOCK, THREAD, CPU = 1, 2, 3
 # A job is another: NEXT block to claim; lowest FAILED block; number of blocks; address of the
 # claiming loop; address of its arguments.
 NEXT, FAILED, SIZE, CODE, ARGS = 0, 8, 16, 17, 18
@@ -56,6 +58,13 @@ _acquire = types.ExternalFunction("PyThread_acquire_lock", types.int32(types.int
 _release = types.ExternalFunction("PyThread_release_lock", types.void(types.intp))
 _usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 _check_signals = types.ExternalFunction("PyErr_CheckSignals", types.int32())
+_HAS_AFFINITY = hasattr(os, "sched_setaffinity")  # Linux
+_MASK_BITS = 1024
+if _HAS_AFFINITY:
+    _current_cpu = types.ExternalFunction("sched_getcpu", types.int32())
+    _set_affinity = types.ExternalFunction(
+        "sched_setaffinity", types.int32(types.int32, types.intp, types.intp)
+    )
 
 
 def _item(context, builder, array_type, array, i):
@@ -206,15 +215,35 @@ def _wake(pool, first):
     """Wake up to FAN workers from `first`; worker i, once awake, wakes those from FAN * (i + 1)."""
     for i in range(first, min(first + FAN, pool[WANT])):
         if _swap(pool, WORKER + 8 * i, 1) == 0:
-            _release(pool[WORKER + 8 * i + 1])
+            _release(pool[WORKER + 8 * i + LOCK])
+
+
+@njit
+def _make_way(pool):
+    """Move the workers that the caller wakes off the caller's CPU.
+
+    A thread wakes where it last ran, and Linux left a worker behind its busy caller for seconds
+    while the other CPU idled: no speed-up at all, in two of three runs on two CPUs.
+    """
+    if _HAS_AFFINITY:
+        cpu = np.int64(_current_cpu())
+        for i in range(min(FAN, pool[WANT])):
+            if pool[WORKER + 8 * i + CPU] == cpu and 0 <= cpu < _MASK_BITS:
+                pool[MASK : MASK + _MASK_BITS // 64] = pool[ALLOWED : ALLOWED + _MASK_BITS // 64]
+                pool[MASK + cpu // 64] &= ~(np.int64(1) << (cpu % 64))
+                mask = pool.ctypes.data + 8 * MASK
+                # An empty set, where the process has one CPU, is refused and changes nothing.
+                _set_affinity(np.int32(pool[WORKER + 8 * i + THREAD]), _MASK_BITS // 8, mask)
 
 
 @njit(nogil=True)
 def _park(pool, i):
     """Life of worker i. ACTIVE rises before OPEN is read: the caller waits or the job is closed."""
     while True:
-        _acquire(pool[WORKER + 8 * i + 1], 1)
+        _acquire(pool[WORKER + 8 * i + LOCK], 1)
         _swap(pool, WORKER + 8 * i, 0)
+        if _HAS_AFFINITY:
+            pool[WORKER + 8 * i + CPU] = np.int64(_current_cpu())
         _add(pool, ACTIVE, 1)
         job = _add(pool, OPEN, 0)
         if job != 0:
@@ -253,6 +282,7 @@ def parallel(pool, block, n, args, work):
     shared = n > 1 and work > ALONE and pool[COUNT] > 0 and _swap(pool, BUSY, 1) == 0
     if shared:
         pool[WANT] = min(pool[COUNT], n - 1)
+        _make_way(pool)
         _swap(pool, OPEN, address)
         _wake(pool, 0)
     error = np.int32(0)
@@ -301,10 +331,18 @@ class _Pool:
             state = (
                 np.zeros(WORKER + 8 * MAX_THREADS, np.int64) if self.state is None else self.state
             )
+            if _HAS_AFFINITY:
+                allowed = sum(1 << cpu for cpu in os.sched_getaffinity(0) if cpu < _MASK_BITS)
+                state[ALLOWED:MASK] = np.frombuffer(
+                    allowed.to_bytes(_MASK_BITS // 8, "little"), "i8"
+                )
             for i in range(self.started, self.threads - 1):
-                state[WORKER + 8 * i + 1] = _new_lock()
+                state[WORKER + 8 * i + LOCK] = _new_lock()
                 args = (state, i)
-                threading.Thread(target=_park, args=args, daemon=True, name="tersor").start()
+                thread = threading.Thread(target=_park, args=args, daemon=True, name="tersor")
+                thread.start()
+                state[WORKER + 8 * i + THREAD] = thread.native_id
+                state[WORKER + 8 * i + CPU] = -1
                 self.started = i + 1
             state[COUNT] = self.threads - 1
             self.state = state
