@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import scipy.special
-import tersor
 from ml_dtypes import bfloat16
+
+import tersor
 from tersor.testing import (
     KINDS,
     SPECIAL_KINDS,

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 import scipy.stats
-import tersor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from ml_dtypes import bfloat16
+
+import tersor
 from tersor.testing import assert_identical, assert_within_ulp, hostile, layouts, unchanged
 
 KINDS = ["forward_kl", "reverse_kl", "js", "tvd"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tersor.testing import KINDS, SPECIAL_KINDS, assert_within_ulp, hostile
 from tersor_kernels._jit import njit
 from tersor_kernels.cpu import _math

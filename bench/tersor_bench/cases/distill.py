@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.special
+
 import tersor
 
 from ..case import Case, optional
