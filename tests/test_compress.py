@@ -1,0 +1,190 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_dtypes import bfloat16
+from safetensors.numpy import load_file, save_file
+
+import tersor
+from tersor.compress import (
+    CompressedTensor,
+    TensorFile,
+    compress,
+    compress_tensor,
+    load,
+    save,
+    sqnr,
+)
+from tersor.testing import assert_identical, hostile, unchanged
+
+W = hostile("normal", (96, 200))
+
+
+def content(w, retain_ratio=None, block_size=None):
+    """What the recipe says is stored, from the public functions alone."""
+    if retain_ratio is not None:
+        w = tersor.prune(w, retain_ratio)
+    return tersor.quantize(w, axis=None if block_size else 0, block_size=block_size).dequantize()
+
+
+@pytest.mark.parametrize("block_size", [None, 32, 64])
+@pytest.mark.parametrize(
+    "retain_ratio, layout", [(None, "dense"), (0.5, "bitmask"), (0.01, "csr"), (0.0, "csr")]
+)
+def test_content_is_the_recipes_and_layout_the_smallest(retain_ratio, layout, block_size):
+    with unchanged(W):
+        small = compress_tensor(W, retain_ratio=retain_ratio, block_size=block_size)
+    assert_identical(small.to_dense(), content(W, retain_ratio, block_size))
+    assert small.layout == layout
+    zeros = (small.to_dense() == 0).mean()
+    assert small.sparsity == pytest.approx(zeros)
+    assert small.nbytes == sum(part.nbytes for part in small.parts.values())
+
+
+def test_bytes_by_hand():
+    small = compress_tensor(W, retain_ratio=0.5)
+    kept = np.count_nonzero(tersor.quantize(tersor.prune(W, 0.5), axis=0).data)
+    assert small.nbytes == kept + 96 * 200 // 8 + 4 * 96
+
+
+def test_float_values_without_quantization_are_exact():
+    small = compress_tensor(W, retain_ratio=0.25, dtype=None)
+    assert_identical(small.to_dense(), tersor.prune(W, 0.25))
+    assert small.layout == "bitmask"
+
+
+@pytest.mark.parametrize(
+    "w",
+    [
+        np.arange(5, dtype=np.float32),
+        np.float32(3).reshape(()),
+        np.zeros((0, 4), np.float32),
+        np.arange(12).reshape(3, 4),
+        np.array([[True, False]]),
+        np.ones((3, 1), np.float32),  # a scale a row would need more than the row
+    ],
+)
+def test_what_would_not_shrink_is_stored_as_it_is(w):
+    small = compress_tensor(w)
+    assert small.layout == "dense" and small.nbytes == w.nbytes
+    assert_identical(small.to_dense(), w)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(8, 40), (8, 4, 3, 3), (1, 40), (40, 300)])
+def test_shapes_and_dtypes_come_back_from_the_file(dtype, shape, tmp_path):
+    w = hostile("normal", shape, dtype)
+    for options in ({}, {"retain_ratio": 0.3}, {"retain_ratio": 0.02}, {"block_size": 16}):
+        small = compress({"w": w}, **options)
+        save(tmp_path / "f", small)
+        back = load(tmp_path / "f")["w"]
+        assert (back.layout, back.nbytes) == (small["w"].layout, small["w"].nbytes)
+        assert_identical(back.to_dense(), small["w"].to_dense())
+        assert back.to_dense().dtype == w.dtype and back.to_dense().shape == shape
+
+
+def test_wide_matrices_use_wider_indices():
+    w = np.zeros((2, 70_000), np.float32)
+    w[1, 69_999] = 1
+    small = compress_tensor(w, dtype=None)
+    assert small.layout == "csr" and small.parts["indices"].dtype == np.int32
+    assert_identical(small.to_dense(), w)
+
+
+def test_excluded_names_stay_as_they_are():
+    small = compress({"a.weight": W, "embedding": W}, retain_ratio=0.02, exclude=("embed*",))
+    assert_identical(small["embedding"].to_dense(), W)
+    assert small["a.weight"].layout == "csr"
+
+
+def test_nan_weights_are_refused():
+    w = W.copy()
+    w[0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        compress_tensor(w, retain_ratio=0.5)
+
+
+def test_dtype_is_checked():
+    with pytest.raises(ValueError, match="dtype must be 'int8' or None, got 'int5'"):
+        compress_tensor(W, dtype="int5")
+
+
+def test_files_are_readable_by_the_safetensors_library(tmp_path):
+    save(tmp_path / "f", compress({"w": W}))
+    parts = load_file(tmp_path / "f")
+    assert_identical(parts["w"], tersor.quantize(W, axis=0).data)
+    assert_identical(parts["w.scale"], tersor.quantize(W, axis=0).scale)
+
+
+def test_reads_what_the_safetensors_library_writes(tmp_path):
+    tensors = {"a": W, "b": np.arange(3), "c": np.array([True]), "d": np.float16([1.5])}
+    save_file(tensors, tmp_path / "f", {"key": "value"})
+    file = TensorFile(tmp_path / "f")
+    assert file.metadata == {"key": "value"} and set(file) == set(tensors) and len(file) == 4
+    for name, tensor in tensors.items():
+        assert_identical(file[name], tensor)
+        assert not file[name].flags.writeable
+
+
+def test_saving_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    save(path, compress({"w": W}))
+    before = path.read_bytes()
+    monkeypatch.setattr("safetensors.serialize_file", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save(path, compress({"w": 2 * W}))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_clashing_names_are_refused(tmp_path):
+    tensors = compress({"w": W, "w.scale": W[0]})
+    with pytest.raises(ValueError, match=r"both 'w.*' and a tensor named 'w.scale'"):
+        save(tmp_path / "f", tensors)
+
+
+@pytest.mark.parametrize(
+    "raw, message",
+    [
+        (b"", "its header does not fit"),
+        (b"\xff" * 20, "its header does not fit"),
+        ((5).to_bytes(8, "little") + b"{nope", "is no safetensors file"),
+    ],
+)
+def test_broken_files_are_refused(raw, message, tmp_path):
+    (tmp_path / "f").write_bytes(raw)
+    with pytest.raises(ValueError, match=message):
+        TensorFile(tmp_path / "f")
+
+
+@pytest.mark.parametrize("offsets", [[0, 8], [-4, 0], [4, 0], [0, 400]])
+def test_offsets_outside_the_file_are_refused(offsets, tmp_path):
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": offsets}
+    header = json.dumps({"w": entry}).encode()
+    (tmp_path / "f").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(ValueError, match="the bytes of w do not fit"):
+        TensorFile(tmp_path / "f")["w"]
+
+
+def test_load_refuses_files_of_others(tmp_path):
+    save_file({"w": W}, tmp_path / "f")
+    with pytest.raises(ValueError, match="was not written by tersor"):
+        load(tmp_path / "f")
+
+
+def test_sqnr_by_hand():
+    assert sqnr(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(20.0)
+    assert sqnr(W, W) == np.inf
+
+
+def test_demo_on_a_toy_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    from demo_minilm import RECIPES, run
+
+    save_file({"layer.weight": W, "layer.bias": W[0]}, tmp_path / "toy")
+    result = run(tmp_path / "toy")
+    assert result["source"] == W.nbytes + W[0].nbytes
+    assert len(result["layers"]) == 2 * len(RECIPES)
+    first = next(row for row in result["layers"] if row["layer"] == "layer.weight")
+    assert first["sqnr"] == pytest.approx(sqnr(W, content(W))) and first["bytes"] == 96 * 204
+    assert isinstance(compress_tensor(W), CompressedTensor)
