@@ -1,0 +1,101 @@
+"""Products with CSR arrays: the kernels are in the modules imported here."""
+
+import numpy as np
+
+from . import _csr_entries, _csr_gather, _csr_scatter, _csr_sparse
+from ._parallel import workers
+
+_LANES = 64  # bytes of columns that the dense kernels need at least
+
+
+def is_valid(indptr, indices, columns):
+    """Whether indptr rises from 0 to at most indices.size, and the indices are in 0..columns-1."""
+    return bool(_csr_sparse.is_valid(workers(), plain(indptr), _unsigned(indices), columns))
+
+
+def matmul_vector(indptr, indices, data, scale, x, out):
+    """out = diag(scale) A x; False, with nothing written, if A's structure is not valid."""
+    args = _arrays(indptr, indices, data, scale, out)
+    return bool(_csr_gather.vector(workers(), *args, plain(x), out.reshape(-1, 1)))
+
+
+def matmul_dense(indptr, indices, data, scale, b, out):
+    """out = diag(scale) A b; False, with nothing written, if A's structure is not valid."""
+    return _dense(_csr_gather.dense, indptr, indices, data, scale, b, out)
+
+
+def rmatmul_vector(indptr, indices, data, scale, x, out):
+    """out = A.T diag(scale) x; False, with nothing written, if A's structure is not valid."""
+    args = _arrays(indptr, indices, data, scale, out)
+    return bool(_csr_scatter.vector(workers(), *args, plain(x), out))
+
+
+def rmatmul_dense(indptr, indices, data, scale, b, out):
+    """out = A.T diag(scale) b; False, with nothing written, if A's structure is not valid."""
+    return _dense(_csr_scatter.dense, indptr, indices, data, scale, b, out)
+
+
+def matmul_csr(a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns):
+    """indptr, indices and data of A B for valid structures; canonical, without zeros."""
+    a, b = (
+        (plain(indptr), _unsigned(indices), plain(data))
+        for indptr, indices, data in ((a_indptr, a_indices, a_data), (b_indptr, b_indices, b_data))
+    )
+    indptr, indices, data = _csr_sparse.product(workers(), *a, *b, columns)
+    return indptr, indices.view(a_indices.dtype), data
+
+
+def sddmm(indptr, indices, a, b, out):
+    """out[p] = (a @ b)[row, column] of entry p; False if the structure is not valid."""
+    args = plain(indptr), _unsigned(indices), plain(a), plain(b.T)
+    return bool(_csr_entries.sampled(workers(), *args, out))
+
+
+def from_dense(w, keep):
+    """indptr, indices and data of the entries of w that are not 0 and where `keep` is true."""
+    w, keep = plain(w), plain(keep)
+    indptr = _csr_entries.count(workers(), w, keep)
+    small = max(indptr[-1], *w.shape) <= np.iinfo(np.int32).max
+    indices = np.empty(indptr[-1], np.int32 if small else np.int64)
+    data = np.empty(indptr[-1], w.dtype)
+    _csr_entries.fill(workers(), w, keep, indptr, indices, data)
+    return indptr.astype(indices.dtype, copy=False), indices, data
+
+
+def quantize_rows(indptr, data):
+    """int8 data / scale, rounded half to even, and scale = largest magnitude of each row / 127."""
+    scale = np.empty(indptr.size - 1, data.dtype)
+    out = np.empty(data.size, np.int8)
+    _csr_entries.quantize(workers(), plain(indptr), plain(data), scale, out)
+    return out, scale
+
+
+def plain(x):
+    """`x` itself or a copy: C-contiguous, aligned and in native byte order."""
+    if x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
+        return x
+    return np.array(x, x.dtype.newbyteorder("="), order="C")
+
+
+def _unsigned(indices):
+    return plain(indices).view(f"u{indices.dtype.itemsize}")
+
+
+def _arrays(indptr, indices, data, scale, out):
+    scale = np.empty(0, out.dtype) if scale is None else scale.astype(out.dtype, copy=False)
+    return plain(indptr), _unsigned(indices), plain(data), plain(scale)
+
+
+def _dense(kernel, indptr, indices, data, scale, b, out):
+    args = _arrays(indptr, indices, data, scale, out)
+    n, least = out.shape[1], _LANES // out.itemsize
+    if n < least:
+        padded = np.zeros((len(b), least), b.dtype)
+        padded[:, :n] = b
+        wide = np.empty((len(out), least), out.dtype)
+        valid = kernel(workers(), *args, padded, False, wide)
+        if valid:
+            out[...] = wide[:, :n]
+        return bool(valid)
+    transposed = b.flags.f_contiguous and not b.flags.c_contiguous
+    return bool(kernel(workers(), *args, plain(b.T if transposed else b), transposed, out))
