@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 import tersor
 from tersor.testing import assert_identical, hostile, layouts, unchanged
 

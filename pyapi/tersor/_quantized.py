@@ -140,7 +140,7 @@ def scale_shape(
 def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
     """The NumPy dtype of one of FLOATS; TypeError naming the argument otherwise."""
     try:
-        result = np.dtype(bfloat16() if dtype == "bfloat16" else dtype)
+        result: np.dtype[Any] = np.dtype(bfloat16() if dtype == "bfloat16" else dtype)
     except TypeError:
         raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {dtype!r}") from None
     if result.name not in FLOATS:
@@ -196,7 +196,9 @@ def dequantize(
     module = kernels("quantize", data, backend)
     if INTEGERS[q.dtype].bits == 4:
         data = module.unpack_nibbles(data, q.shape, q.dtype == "int4")
-    return module.dequantize(data, q.scale, q.zero_point, q.axis, q.block_size, result_dtype, out)
+    where = (q.axis, q.block_size)
+    result: NDArray[Any] = module.dequantize(data, q.scale, q.zero_point, *where, result_dtype, out)
+    return result
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:

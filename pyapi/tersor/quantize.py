@@ -1,31 +1,114 @@
 """Small integers for floats: per tensor, per axis, per block."""
 
 from operator import index
-from typing import Any
+from secrets import randbits
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._backends import array_function, as_array, kernels
+from ._calibrate import Calibrator as Calibrator
+from ._calibrate import check_finite, fitted_range
 from ._dtypes import as_float
-from ._quantized import INTEGERS, Integer, QuantizedArray, scale_shape
+from ._quantize_linear import dequantize_linear as dequantize_linear
+from ._quantize_linear import dynamic_quantize_linear as dynamic_quantize_linear
+from ._quantize_linear import quantize_linear as quantize_linear
+from ._quantized import QuantizedArray as QuantizedArray
 from ._quantized import dequantize as dequantize
+from ._quantized import scale_shape
 from ._rows import normalize_axis
+from ._scales import Scheme, scheme_of
 
 
 @array_function
 def quantize(
     x: ArrayLike,
     *,
-    dtype: str = "int8",
+    dtype: DTypeLike | str = "int8",
     axis: int | None = None,
     block_size: int | None = None,
     symmetric: bool = True,
+    method: str = "absmax",
     scale: ArrayLike | None = None,
+    zero_point: ArrayLike | None = None,
+    rounding: str = "half_even",
+    seed: int | None = None,
+    compat: str | None = None,
     nan: str = "zero_point",
+    percentile: float = 99.99,
     backend: str | None = None,
 ) -> QuantizedArray:
-    """Round to small integers: clip(round_half_even(x / scale) + zero_point).
+    """Small integers q that stand for x: q = clip(round_half_even(x / scale) + zero_point).
+
+    Parameters
+    ----------
+    x : array, any shape, float16, bfloat16, float32, float64; integers and bools as float64
+        float16 and bfloat16 are computed in float32.
+    dtype : "int8", "uint8", "int4" or "uint4"
+    axis : int, optional
+        The axis that keeps its own scales, one for each index along it: axis=0 of a weight
+        (out, in) gives a scale an output channel. One scale for the whole array if None.
+    block_size : int, optional
+        One scale for so many entries in a row along `axis`, the last axis if that is None. The
+        last block may be shorter.
+    symmetric : bool
+        True: the zero point is 0 (128 for uint8, 8 for uint4) and the range is symmetric about it:
+        -127..127, 1..255, -7..7, 1..15. False: the zero point is fitted too, to the full range.
+    method : "absmax", "percentile", "mse" or "entropy"
+        Which range of values, least to largest and with 0 in it, the integers cover; what is
+        beyond is clipped. absmax: all that occur. percentile: `percentile` percent of the
+        magnitudes (or, if not symmetric, of the values: as many are cut at each end), within
+        2**-10 of the largest magnitude. mse: of the range of absmax shrunk to 100, 99, ... 21
+        percent, the one with the least sum of squared errors. entropy: magnitudes up to where as
+        few levels as the integers have lose the least information (Kullback-Leibler divergence of
+        the histogram, 2048 bins). The last three need whole tensors or axes, except mse.
+    scale : array of floats, optional
+        Given scales instead of fitted ones: shape () without an axis, (n,) with one, and with
+        blocks that of `x` with ceil(n / block_size) in the place of n.
+    zero_point : array of integers, optional
+        Given zero points, of the shape of `scale`; 0 if None. Needs symmetric=False.
+    rounding : "half_even" or "stochastic"
+        stochastic: up with a probability equal to the fraction, down else. The random number
+        depends on `seed` and the entry's place (in C order) alone: Philox4x32-10, 24 bits.
+    seed : int in 0..2**64-1, optional
+        Of stochastic rounding. Other numbers in each call if None.
+    compat : "onnx", "torch", "compressed-tensors" or "torchao", optional
+        Scales, zero points, ranges and rounding as that library has them, bit for bit (but NaN
+        follows `nan`); see Notes.
+    nan : "zero_point" or "raise"
+        NaN becomes the zero point, so 0.0, and is counted in the result's `nan_count`; or is a
+        ValueError.
+    percentile : float in (0, 100]
+        For method="percentile".
+    backend : str, optional
+        Run on this backend instead of the one that owns `x`.
+
+    Returns
+    -------
+    QuantizedArray
+        Scales are float32, of float64 input float64. Infinities take the end of the range where
+        the scale is given. Nothing but zeros, or nothing at all, has the scale 1.
+
+    Raises
+    ------
+    TypeError
+        `dtype`, or the dtype of `x`, `scale` or `zero_point`, is none of those above.
+    ValueError
+        A scale is given that is not positive and finite, or has another shape; x has an infinity
+        and its scale is to be fitted; nan="raise" and x has NaN; options that exclude each other.
+
+    Notes
+    -----
+    The default scale is max(abs(x)) / 127, and (max - min) / 255 if not symmetric, with 0 counted
+    in; the others (steps: 15 or 255; their int8 range is -128..127):
+
+    - onnx: as onnxruntime's quantizer; the same for int8, but 2 * absmax / steps for the others.
+    - torch: its MinMaxObserver; absmax / (steps / 2), at least 2**-23, and
+      round(x * (1 / scale) + zero_point) with one rounding, as its x86 builds have it. float32.
+    - compressed-tensors: absmax / (steps / 2), round(clip(x / scale + zero_point)), every step in
+      the dtype of x, which is then also that of the scales.
+    - torchao: the same scale, round(x * (1 / scale)) + zero_point, every step in the dtype of x.
 
     Examples
     --------
@@ -33,59 +116,176 @@ def quantize(
     >>> q.data
     array([[  64, -127],
            [ 127,    0]], dtype=int8)
+    >>> tersor.quantize([0.0, 1.0, 5.1], dtype="uint8", symmetric=False).zero_point
+    array(0, dtype=uint8)
     """
-    x = as_float(as_array(x, "x"), "x")
-    axis, block_size = check_axis(x.shape, axis, block_size)
-    kind = check_dtype(dtype)
-    module = kernels("quantize", x, backend)
-    low, high = -kind.high, kind.high
-    if scale is None:
-        data, scales, nan_count = module.quantize_absmax(
-            x, axis, block_size, kind.storage, low, high
+    a: Any = as_float(as_array(x, "x"), "x")
+    plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
+    scheme, axis, block_size = plan.scheme, plan.axis, plan.block_size
+    module = kernels("quantize", a, backend)
+    fused = scheme.compat is None and symmetric and scheme.middle == 0 and plan.order == "divide"
+    if fused and method == "absmax" and scale is None and zero_point is None:
+        data, scale, nan_count = module.quantize_absmax(
+            a, axis, block_size, scheme.kind.storage, scheme.low, scheme.high
         )
+        check_finite(scale)
     else:
-        wide = np.float64 if x.dtype == np.float64 else np.float32
-        scales = np.asarray(scale, wide)
-        if scales.shape != scale_shape(x.shape, axis, block_size):
-            want = scale_shape(x.shape, axis, block_size)
-            raise ValueError(f"scale must have shape {want}, got {scales.shape}")
+        scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, backend)
         data, nan_count = module.quantize(
-            x, scales, None, axis, block_size, kind.storage, low, high
+            a,
+            scale,
+            zero_point,
+            axis,
+            block_size,
+            scheme.kind.storage,
+            scheme.low,
+            scheme.high,
+            plan.order,
+            plan.seed,
         )
-    if not np.isfinite(scales).all():
-        raise ValueError("x must be finite where its scale is to be found, got inf")
-    if kind.bits == 4:
+    if nan == "raise" and nan_count:
+        raise ValueError(f"x must not be NaN with nan='raise', got {nan_count} of {a.size}")
+    if scheme.kind.bits == 4:
         data = module.pack_nibbles(data)
     return QuantizedArray(
         data,
-        scales,
-        shape=x.shape,
-        dtype=dtype,
+        scale,
+        zero_point,
+        shape=a.shape,
+        dtype=scheme.name,
         axis=axis,
         block_size=block_size,
-        source_dtype=x.dtype.name,
+        source_dtype=a.dtype.name,
         nan_count=nan_count,
     )
 
 
-def check_dtype(dtype: Any) -> Integer:
-    """What `dtype`, a name or a NumPy dtype, is in INTEGERS."""
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    if name not in INTEGERS:
-        raise TypeError(f"dtype must be one of {', '.join(INTEGERS)}, got {dtype!r}")
-    return INTEGERS[name]
+@array_function
+def fake_quantize(
+    x: ArrayLike,
+    *,
+    dtype: DTypeLike | str = "int8",
+    axis: int | None = None,
+    block_size: int | None = None,
+    symmetric: bool = True,
+    method: str = "absmax",
+    scale: ArrayLike | None = None,
+    zero_point: ArrayLike | None = None,
+    rounding: str = "half_even",
+    seed: int | None = None,
+    compat: str | None = None,
+    nan: str = "zero_point",
+    percentile: float = 99.99,
+    backend: str | None = None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """`x` as it comes back from `quantize`, in one pass, and where its gradient goes through.
+
+    Parameters and errors are those of `quantize`; compat="torch" is torch.fake_quantize_per_*,
+    which adds the zero point after rounding.
+
+    Returns
+    -------
+    values : array of the shape and dtype of `x`
+        dequantize(quantize(x, ...)).
+    mask : bool array of the same shape
+        The straight-through gradient is `mask * grad`: True where round(x / scale) + zero_point
+        was in range before clipping, False where it was not and for NaN.
+
+    Examples
+    --------
+    >>> tersor.fake_quantize([0.2, 1.0, 70.0], scale=0.5)
+    (array([ 0. ,  1. , 63.5]), array([ True,  True, False]))
+    """
+    a: Any = as_float(as_array(x, "x"), "x")
+    plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
+    module = kernels("quantize", a, backend)
+    scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, backend)
+    if nan == "raise" and (nan_count := module.min_max(a, None, None)[2]):
+        raise ValueError(f"x must not be NaN with nan='raise', got {nan_count} of {a.size}")
+    order = "multiply" if plan.order == "fma" else plan.order
+    values, mask = module.fake_quantize(
+        a,
+        scale,
+        zero_point,
+        plan.axis,
+        plan.block_size,
+        plan.scheme.low,
+        plan.scheme.high,
+        order,
+        plan.seed,
+    )
+    return values, mask
 
 
-def check_axis(shape: tuple[int, ...], axis: Any, block_size: Any) -> tuple[int | None, int | None]:
-    """`axis`, not negative, and `block_size` of an array of `shape`."""
+class _Plan(NamedTuple):
+    """The options of a call, checked."""
+
+    scheme: Scheme
+    axis: int | None
+    block_size: int | None
+    order: str
+    seed: int | None
+
+
+def _plan(
+    x: Any,
+    dtype: Any,
+    axis: Any,
+    block_size: Any,
+    symmetric: bool,
+    rounding: str,
+    seed: Any,
+    compat: str | None,
+    nan: str,
+) -> _Plan:
+    scheme = scheme_of(dtype, symmetric, compat)
+    scheme.check_source(x.dtype)
+    if nan not in ("zero_point", "raise"):
+        raise ValueError(f"nan must be 'zero_point' or 'raise', got {nan!r}")
+    if rounding not in ("half_even", "stochastic"):
+        raise ValueError(f"rounding must be 'half_even' or 'stochastic', got {rounding!r}")
+    order = scheme.order
+    if rounding == "stochastic":
+        if compat is not None:
+            raise ValueError(f"rounding='stochastic' has no compat, got {compat!r}")
+        order, seed = "stochastic", randbits(64) if seed is None else index(seed)
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed must be in 0..2**64-1, got {seed}")
+    elif seed is not None:
+        raise ValueError("seed needs rounding='stochastic'")
     if block_size is not None:
-        try:
-            block_size = index(block_size)
-        except TypeError:
-            raise TypeError(f"block_size must be an int, got {block_size!r}") from None
-        if block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        block_size = _block_size(block_size)
         axis = -1 if axis is None else axis
-        if not shape:
+        if x.ndim == 0:
             raise ValueError("block_size needs an axis, got a 0-d array")
-    return None if axis is None else normalize_axis(axis, len(shape)), block_size
+    axis = None if axis is None else normalize_axis(axis, x.ndim)
+    return _Plan(scheme, axis, block_size, order, seed)
+
+
+def _block_size(block_size: Any) -> int:
+    try:
+        size = index(block_size)
+    except TypeError:
+        raise TypeError(f"block_size must be an int, got {block_size!r}") from None
+    if size < 1:
+        raise ValueError(f"block_size must be at least 1, got {size}")
+    return size
+
+
+def _parameters(
+    x: Any, plan: _Plan, method: str, percentile: float, scale: Any, zero_point: Any, backend: Any
+) -> tuple[Any, Any]:
+    """Scale and zero point, given or fitted."""
+    scheme, axis, block_size = plan.scheme, plan.axis, plan.block_size
+    dtype = scheme.working_dtype(x.dtype)
+    if scale is not None:
+        if method != "absmax":
+            raise ValueError(f"method must be left out where scale is given, got {method!r}")
+        shape = scale_shape(x.shape, axis, block_size)
+        given: tuple[Any, Any] = scheme.given(scale, zero_point, shape, dtype)
+        return given
+    if zero_point is not None:
+        raise ValueError("zero_point needs a scale")
+    module = kernels("quantize", x, backend)
+    low, high = fitted_range(x, scheme, axis, block_size, method, percentile, module)
+    return scheme.scales(low.astype(dtype), high.astype(dtype))

@@ -3,10 +3,16 @@
 Everywhere: `axis` and `block_size` say which entries share a scale. None, None: all. An axis: those
 with one index along it. An axis and a block_size: runs of block_size along it, the last may be
 short. Scales and zero points have the shape () or (n,) or that of `x` with fewer along the axis.
-Float arithmetic is in the dtype of the scales.
+A zero_point of None stands for 0. Float arithmetic is in the dtype of the scales.
 """
 
 import numpy as np
+
+from ._calibrate import entropy_bins as entropy_bins
+from ._calibrate import histogram as histogram
+from ._nibbles import pack_nibbles as pack_nibbles
+from ._nibbles import unpack_nibbles as unpack_nibbles
+from ._philox import philox_words
 
 
 def spread(values, shape, axis, block_size):
@@ -19,65 +25,115 @@ def spread(values, shape, axis, block_size):
     return np.repeat(values, block_size, axis).take(range(shape[axis]), axis)
 
 
+def _fold(function, x, axis, block_size, start):
+    """`function`, a ufunc, over all that share a scale."""
+    if axis is None:
+        return np.asarray(function.reduce(x, axis=None, initial=start))
+    if block_size is None:
+        others = tuple(i for i in range(x.ndim) if i != axis)
+        return function.reduce(x, axis=others, initial=start)
+    n = x.shape[axis]
+    blocks = [x.take(range(i, min(i + block_size, n)), axis) for i in range(0, n, block_size)]
+    parts = [function.reduce(b, axis=axis, keepdims=True, initial=start) for b in blocks]
+    return np.concatenate(parts, axis) if parts else x
+
+
 def min_max(x, axis, block_size):
-    """Least and largest entry of all that share a scale, NaN left out; 0 where there is none."""
-    x = np.asarray(x, np.float64 if x.dtype == np.float64 else np.float32)
-
-    def reduce(function):
-        start = np.inf if function is np.fmin else -np.inf
-        if axis is None:
-            result = function.reduce(x, axis=None, initial=start)
-        elif block_size is None:
-            others = tuple(i for i in range(x.ndim) if i != axis)
-            result = function.reduce(x, axis=others, initial=start)
-        else:
-            starts = range(0, x.shape[axis], block_size)
-            blocks = [x.take(range(i, min(i + block_size, x.shape[axis])), axis) for i in starts]
-            parts = [function.reduce(b, axis=axis, keepdims=True) for b in blocks]
-            result = np.concatenate(parts, axis) if parts else x
-        return np.asarray(result, x.dtype)
-
-    low, high = reduce(np.fmin), reduce(np.fmax)
-    some = ~np.isnan(low) & (low <= high)  # an empty slice has low = inf
-    return np.where(some, low, x.dtype.type(0)), np.where(some, high, x.dtype.type(0))
+    """Least and largest entry of all that share a scale (0 where there is none), number of NaN."""
+    x = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
+    nan = np.isnan(x)
+    low = _fold(np.minimum, np.where(nan, np.inf, x).astype(x.dtype), axis, block_size, np.inf)
+    high = _fold(np.maximum, np.where(nan, -np.inf, x).astype(x.dtype), axis, block_size, -np.inf)
+    none = low > high
+    zero = x.dtype.type(0)
+    return np.where(none, zero, low), np.where(none, zero, high), int(nan.sum())
 
 
 def absmax_scale(absmax, largest):
-    """absmax / largest, rounded up where that is subnormal (few bits: absmax could clip); 0 -> 1."""
-    scale = absmax / absmax.dtype.type(largest)
-    small = (scale < np.finfo(scale.dtype).smallest_normal) & (
-        scale * scale.dtype.type(largest) < absmax
-    )
-    scale = np.where(small, np.nextafter(scale, scale.dtype.type(np.inf)), scale)
+    """absmax / largest; 1 where absmax is 0.
+
+    Rounded up where it is subnormal: it has few bits there, and absmax could be clipped.
+    """
+    largest = absmax.dtype.type(largest)
+    scale = absmax / largest
+    short = (scale < np.finfo(scale.dtype).smallest_normal) & (scale * largest < absmax)
+    scale = np.where(short, np.nextafter(scale, scale.dtype.type(np.inf)), scale)
     return np.where(absmax == 0, scale.dtype.type(1), scale)
 
 
-def quantize(x, scale, zero_point, axis, block_size, dtype, low, high):
-    """clip(round_half_even(x / scale) + zero_point, low, high) as `dtype`, and the number of NaN.
+def round_scaled(x, scale, zero, order, seed=None):
+    """x / scale + zero, rounded half to even in one of the orders that are in use, as floats.
 
-    NaN becomes zero_point.
+    divide: round(x / scale) + zero          multiply: round(x * (1 / scale)) + zero
+    add_first: round(x / scale + zero)       fma: round(x * (1 / scale) + zero), rounded once
+    stochastic: floor(x / scale) + zero, + 1 where the 24-bit random number of the entry's place
+    (in C order) is below 2**24 times the fraction.
     """
-    zero = spread(_float(zero_point, scale), x.shape, axis, block_size)
-    x, scale = x.astype(scale.dtype), spread(scale, x.shape, axis, block_size)
     with np.errstate(over="ignore", invalid="ignore"):
-        rounded = np.rint(x / scale) + zero
+        if order == "divide":
+            return np.rint(x / scale) + zero
+        if order == "multiply":
+            return np.rint(x * (scale.dtype.type(1) / scale)) + zero
+        if order == "add_first":
+            return np.rint(x / scale + zero)
+        if order == "fma":
+            inverse = scale.dtype.type(1) / scale
+            return np.rint((x.astype(np.float64) * inverse + zero).astype(scale.dtype))
+        v = x / scale
+        floor = np.floor(v)
+        random = (philox_words(seed, x.size) >> 8).reshape(x.shape).astype(scale.dtype)
+        return floor + (random * scale.dtype.type(2**-24) < v - floor) + zero
+
+
+def quantize(x, scale, zero_point, axis, block_size, dtype, low, high, order, seed):
+    """clip(round(x / scale) + zero_point, low, high) as `dtype`, and the number of NaN.
+
+    NaN becomes zero_point. How it is rounded: see `round_scaled`.
+    """
+    zero = spread(_floats(zero_point, scale), x.shape, axis, block_size)
+    x, scale = x.astype(scale.dtype), spread(scale, x.shape, axis, block_size)
     nan = np.isnan(x)
-    return np.where(nan, zero, np.clip(rounded, low, high)).astype(dtype), int(nan.sum())
+    clipped = np.clip(round_scaled(x, scale, zero, order, seed), low, high)
+    return np.where(nan, zero, clipped).astype(dtype), int(nan.sum())
 
 
 def quantize_absmax(x, axis, block_size, dtype, low, high):
     """`quantize` by the scale absmax / high; also returns the scale, inf where absmax is."""
-    least, largest = min_max(x, axis, block_size)
+    least, largest, _ = min_max(x, axis, block_size)
     scale = absmax_scale(np.maximum(-least, largest), high)
-    q, nan_count = quantize(x, scale, None, axis, block_size, dtype, low, high)
+    q, nan_count = quantize(x, scale, None, axis, block_size, dtype, low, high, "divide", None)
     return q, scale, nan_count
+
+
+def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed):
+    """The float that `quantize` and `dequantize` make of each entry, and where it was in range."""
+    zero = spread(_floats(zero_point, scale), x.shape, axis, block_size)
+    wide, scale = x.astype(scale.dtype), spread(scale, x.shape, axis, block_size)
+    rounded = round_scaled(wide, scale, zero, order, seed)
+    clipped = np.where(np.isnan(wide), zero, np.clip(rounded, low, high))
+    clipped = clipped + clipped.dtype.type(0)  # an integer has no -0.0
+    return ((clipped - zero) * scale).astype(x.dtype), (rounded >= low) & (rounded <= high)
+
+
+def squared_errors(rows, scale, zero_point, low, high, order):
+    """Sums of (fake_quantize(x) - x)**2 of each row of (rows, n) by each of its candidate scales.
+
+    scale, zero_point : (rows, candidates). NaN counts as no error.
+    """
+    errors = np.empty(scale.shape)
+    for c in range(scale.shape[1]):
+        zero = None if zero_point is None else zero_point[:, c]
+        values, _ = fake_quantize(rows, scale[:, c], zero, 0, None, low, high, order, None)
+        difference = values.astype(np.float64) - rows.astype(np.float64)
+        errors[:, c] = np.nansum(difference**2, axis=1)
+    return errors
 
 
 def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     """(q - zero_point) * scale, computed in the wider of the dtypes, at least float32."""
     wide = np.float64 if np.float64 in (scale.dtype, dtype) else np.float32
     scale = scale.astype(wide)
-    zero = spread(_float(zero_point, scale), q.shape, axis, block_size)
+    zero = spread(_floats(zero_point, scale), q.shape, axis, block_size)
     result = ((q.astype(wide) - zero) * spread(scale, q.shape, axis, block_size)).astype(dtype)
     if out is None:
         return result
@@ -85,28 +141,5 @@ def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     return out
 
 
-def pack_nibbles(q):
-    """4-bit values two a byte along the last axis, low nibble first, an odd end padded with 0."""
-    nibbles = q.view(np.uint8) & 15
-    if q.ndim == 0:
-        return nibbles
-    if q.shape[-1] % 2:
-        nibbles = np.concatenate([nibbles, np.zeros_like(nibbles[..., :1])], -1)
-    return nibbles[..., ::2] | nibbles[..., 1::2] << 4
-
-
-def unpack_nibbles(packed, shape, signed):
-    """The int8 or uint8 values of `pack_nibbles`, of `shape`."""
-    nibbles = np.empty((*packed.shape, 2), np.uint8)
-    nibbles[..., 0] = packed & 15
-    nibbles[..., 1] = packed >> 4
-    if not shape:
-        nibbles = nibbles[..., 0]
-    else:
-        nibbles = nibbles.reshape(*shape[:-1], 2 * packed.shape[-1])[..., : shape[-1]]
-    return (nibbles ^ 8).view(np.int8) - np.int8(8) if signed else nibbles
-
-
-def _float(zero_point, scale):
-    """`zero_point`, or zeros, in the dtype of `scale`."""
+def _floats(zero_point, scale):
     return np.zeros_like(scale) if zero_point is None else zero_point.astype(scale.dtype)

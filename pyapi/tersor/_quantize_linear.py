@@ -1,0 +1,276 @@
+"""ONNX's QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ._backends import array_function, as_array, kernels
+from ._dtypes import FLOATS, as_float
+from ._quantized import check_out, float_dtype, scale_shape
+from ._rows import normalize_axis
+
+_RANGES = {
+    "int8": (-128, 127),
+    "uint8": (0, 255),
+    "int16": (-(2**15), 2**15 - 1),
+    "uint16": (0, 2**16 - 1),
+    "int4": (-8, 7),
+    "uint4": (0, 15),
+}
+
+
+@array_function
+def quantize_linear(
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: DTypeLike | str | None = None,
+    saturate: bool = True,
+    out: NDArray[Any] | None = None,
+    backend: str | None = None,
+) -> NDArray[Any]:
+    """ONNX's QuantizeLinear: saturate(round_half_even(x / scale) + zero_point).
+
+    Parameters
+    ----------
+    x : array, any shape, float16, bfloat16, float32, float64; integers as float64
+    scale : array of floats, positive and finite
+        Of one entry, per tensor; 1-D of length x.shape[axis], per axis; with a block_size of the
+        shape of `x` with ceil(n / block_size) in the place of n = x.shape[axis].
+    zero_point : array, optional
+        Of the shape of `scale`; its dtype is that of the result. 0 if None.
+    axis : int
+        Of per axis and blocked scales; not looked at for one scale.
+    block_size : int
+        0: no blocks.
+    output_dtype : optional
+        int8, uint8, int16, uint16, int4, uint4 (the last two are ml_dtypes', a value a byte);
+        that of `zero_point` by default, and uint8 without one.
+    saturate : True
+        For float 8 results only, which are not supported.
+    out : array, optional
+        Of the shape of `x` and of the dtype of the result, which is written here and returned.
+    backend : str, optional
+        Run on this backend instead of the one that owns `x`.
+
+    Returns
+    -------
+    array of integers of the shape of `x`
+        NaN gives the zero point (ONNX leaves it open); infinities the end of the range. The
+        quotient is computed in float32, of float64 in float64.
+
+    Raises
+    ------
+    TypeError
+        A dtype is none of those above, or `output_dtype` is not that of `zero_point`.
+    ValueError
+        `scale` is not positive and finite; a shape, `axis` or `block_size` does not fit.
+
+    Examples
+    --------
+    >>> tersor.quantize_linear([0.0, 2.0, 3.0, 1000.0, -254.0], 2.0, np.uint8(128))
+    array([128, 129, 130, 255,   1], dtype=uint8)
+    """
+    a: Any = as_float(as_array(x, "x"), "x")
+    s, zero = _parameters(scale, zero_point)
+    if saturate is not True:
+        raise ValueError(f"saturate must be True, got {saturate!r}: it is for float 8 results")
+    along, block = _granularity(a.shape, s, axis, block_size)
+    if output_dtype is None:
+        name = "uint8" if zero is None else zero.dtype.name
+    else:
+        name = _integer_name(output_dtype, "output_dtype")
+    if name not in _RANGES:
+        raise TypeError(f"output_dtype must be one of {', '.join(_RANGES)}, got {name}")
+    if zero is not None and zero.dtype.name != name:
+        raise TypeError(f"output_dtype must be that of zero_point, got {name}, {zero.dtype}")
+    if not (np.isfinite(s) & (s > 0)).all():
+        raise ValueError(f"scale must be positive and finite, got {s.min()!s}")
+    dtype = _integer_dtype(name)
+    check_out(out, a.shape, dtype)
+    shape = scale_shape(a.shape, along, block)
+    s = s.reshape(shape).astype(np.float64 if a.dtype == np.float64 else np.float32)
+    zero = None if zero is None else zero.reshape(shape).astype(np.int32)
+    storage = np.dtype(name.replace("int4", "int8"))
+    q, _ = kernels("quantize", a, backend).quantize(
+        a, s, zero, along, block, storage, *_RANGES[name], "divide", None
+    )
+    result: NDArray[Any] = q.astype(dtype, copy=False)
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+@array_function
+def dequantize_linear(
+    x: ArrayLike,
+    scale: ArrayLike,
+    zero_point: ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: DTypeLike | str | None = None,
+    out: NDArray[Any] | None = None,
+    backend: str | None = None,
+) -> NDArray[Any]:
+    """ONNX's DequantizeLinear: (x - zero_point) * scale.
+
+    Parameters
+    ----------
+    x : array, any shape, int8, uint8, int16, uint16, int32, int4, uint4
+        The last two are ml_dtypes', a value a byte.
+    scale, axis, block_size, backend
+        As in `quantize_linear`, but `scale` may have any value.
+    zero_point : array, optional
+        Of the dtype of `x` and the shape of `scale`. 0 if None.
+    output_dtype : optional
+        float16, bfloat16, float32 or float64; that of `scale`, or of `out`, by default.
+    out : array, optional
+        Of the shape of `x`; the result is written here and returned.
+
+    Returns
+    -------
+    array of floats of the shape of `x`
+        Computed in the wider of the dtypes of `scale` and the result, at least float32.
+
+    Raises
+    ------
+    TypeError
+        A dtype is none of those above, or that of `zero_point` is not that of `x`.
+    ValueError
+        A shape, `axis` or `block_size` does not fit.
+
+    Examples
+    --------
+    >>> tersor.dequantize_linear(np.array([0, 3, 128, 255], np.uint8), 2.0, np.uint8(128))
+    array([-256., -250.,    0.,  254.])
+    """
+    a: Any = as_array(x, "x")
+    name = _integer_name(a.dtype, "x")
+    s, zero = _parameters(scale, zero_point)
+    along, block = _granularity(a.shape, s, axis, block_size)
+    if zero is not None and zero.dtype != a.dtype:
+        raise TypeError(f"zero_point must have the dtype of x, {a.dtype}, got {zero.dtype}")
+    if output_dtype is None:
+        output_dtype = s.dtype if out is None else out.dtype
+    dtype = float_dtype(output_dtype, "output_dtype")
+    check_out(out, a.shape, dtype)
+    shape = scale_shape(a.shape, along, block)
+    zero = None if zero is None else zero.reshape(shape).astype(np.int32)
+    a = a.astype(_integer_dtype(name.replace("int4", "int8")), copy=False)  # native byte order
+    result: NDArray[Any] = kernels("quantize", a, backend).dequantize(
+        a, s.reshape(shape), zero, along, block, dtype, out
+    )
+    return result
+
+
+@array_function
+def dynamic_quantize_linear(
+    x: ArrayLike, *, backend: str | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+    """ONNX's DynamicQuantizeLinear: uint8 by the range of `x`, 0 counted in.
+
+    scale = (max - min) / 255, zero_point = clip(round_half_even(-min / scale), 0, 255),
+    y = clip(round_half_even(x / scale) + zero_point, 0, 255).
+
+    Parameters
+    ----------
+    x : array, any shape, float16, bfloat16, float32; float64 and integers are rounded to float32
+    backend : str, optional
+        Run on this backend instead of the one that owns `x`.
+
+    Returns
+    -------
+    y : uint8 array of the shape of `x`
+        NaN gives the zero point.
+    scale : float32 array of shape ()
+        1 where `x` is nothing but zeros, or empty.
+    zero_point : uint8 array of shape ()
+
+    Raises
+    ------
+    TypeError
+        `x` is complex or not numeric.
+    ValueError
+        `x` has an infinity.
+
+    Examples
+    --------
+    >>> y, scale, zero_point = tersor.dynamic_quantize_linear([0.0, 2.0, -3.0, -2.5, 1.34, 0.5])
+    >>> y, scale, zero_point
+    (array([153, 255,   0,  26, 221, 179], dtype=uint8), array(0.01960784, dtype=float32),
+     array(153, dtype=uint8))
+    """
+    a: Any = as_float(as_array(x, "x"), "x").astype(np.float32, copy=False)
+    module = kernels("quantize", a, backend)
+    low, high, _ = module.min_max(a, None, None)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("x must be finite, or its range has no scale, got an infinity")
+    low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
+    with np.errstate(over="ignore"):
+        scale = np.float32(1) if low == high else (high - low) / np.float32(255)
+    if scale == 0 or np.isinf(scale):
+        raise ValueError(f"x must have a range whose 255th part is a float32, got {low}..{high}")
+    zero = np.asarray(np.clip(np.rint(-low / scale), 0, 255).astype(np.uint8))
+    scale = np.asarray(scale, np.float32)
+    y, _ = module.quantize(a, scale, zero, None, None, np.uint8, 0, 255, "divide", None)
+    return y, scale, zero
+
+
+def _granularity(
+    shape: tuple[int, ...], scale: Any, axis: int, block_size: int
+) -> tuple[int | None, int | None]:
+    """axis and block_size as the kernels take them, from the shape of the scales."""
+    if block_size:
+        if isinstance(block_size, bool) or block_size < 0:
+            raise ValueError(f"block_size must be 0 or more, got {block_size}")
+        axis = normalize_axis(axis, len(shape))
+        want = scale_shape(shape, axis, block_size)
+        if scale.shape != want:
+            raise ValueError(f"scale must have shape {want}, got {scale.shape}")
+        return axis, block_size
+    if scale.size == 1 and scale.ndim < 2:
+        return None, None
+    axis = normalize_axis(axis, len(shape))
+    if scale.shape != (shape[axis],):
+        raise ValueError(f"scale must have shape () or ({shape[axis]},), got {scale.shape}")
+    return axis, None
+
+
+def _parameters(scale: Any, zero_point: Any) -> tuple[Any, Any]:
+    """Scale and zero point as arrays of one shape."""
+    scale = as_array(scale, "scale")
+    if scale.dtype.name not in FLOATS:
+        raise TypeError(f"scale must be {', '.join(FLOATS)}, got {scale.dtype}")
+    if zero_point is None:
+        return scale, None
+    zero_point = as_array(zero_point, "zero_point")
+    _integer_name(zero_point.dtype, "zero_point")
+    if zero_point.shape != scale.shape:
+        raise ValueError(f"zero_point must have shape {scale.shape}, got {zero_point.shape}")
+    return scale, zero_point
+
+
+def _integer_name(dtype: Any, argument: str) -> str:
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    if name in _RANGES or name == "int32":
+        return name
+    raise TypeError(f"{argument} must be one of {', '.join(_RANGES)}, got {name}")
+
+
+def _integer_dtype(name: str) -> Any:
+    if name not in ("int4", "uint4"):
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ImportError(f"{name} needs ml_dtypes: pip install 'tersor[models]'") from None
+    return np.dtype(getattr(ml_dtypes, name))
