@@ -66,8 +66,9 @@ def test_dense_products(backend, n, dtype):
         assert_product(tersor.csr_matmul(right.T, a.T, backend=backend), right.T, a.T, dtype)
 
 
-@pytest.mark.parametrize("index", [np.int32, np.int64])
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    "dtype, index", [(np.float32, np.int32), (np.float32, np.int64), (np.float64, np.int32)]
+)
 def test_vector_products(backend, dtype, index):
     a = random_csr((300, 200), dtype=dtype, index=index)
     right, left = hostile("normal", 200, dtype), hostile("normal", 300, dtype)
@@ -537,6 +538,17 @@ def test_quantized(backend, columns, dtype):
         assert_product(y @ q, y, values, dtype)
     assert_product(q @ x[:, 0], values, x[:, 0], dtype)
     assert_product(y[0] @ q, y[0], values, dtype)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "denormal", "extremes"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_quantized_as_quantize(backend, kind, dtype):
+    w = hostile(kind, (30, 20), dtype)
+    w[5] = 0
+    got = tersor.QuantizedCSR.from_dense(w, backend=backend)
+    want = tersor.quantize(w, axis=0)
+    assert_identical(got.data, want.data[w != 0])
+    np.testing.assert_array_equal(got.scale, want.scale)
 
 
 def test_quantized_rounds_half_to_even(backend):

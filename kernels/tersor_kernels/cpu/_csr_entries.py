@@ -82,22 +82,26 @@ def fill(pool, w, keep, indptr, indices, data):
 
 
 @njit
-def _quantize_block(b, step, indptr, data, scale, out):
+def _quantize_block(b, step, indptr, data, limits, scale, out):
+    smallest, infinity = limits
+    most = data.dtype.type(127)
     for r in range(b * step, min(scale.size, (b + 1) * step)):
         row, result = data[indptr[r] : indptr[r + 1]], out[indptr[r] : indptr[r + 1]]
         largest = data.dtype.type(0)
         for i in range(row.size):
             largest = max(largest, abs(row[i]))
-        factor = largest / data.dtype.type(127)
-        scale[r] = factor if factor > 0 else data.dtype.type(1)
+        factor = largest / most
+        if factor < smallest and factor * most < largest:  # as reference.quantize.absmax_scale
+            factor = np.nextafter(factor, infinity)
+        factor = factor if largest > 0 else data.dtype.type(1)
         for i in range(row.size):
-            q = np.rint(row[i] / scale[r])
-            result[i] = np.int8(min(max(q, data.dtype.type(-127)), data.dtype.type(127)))
+            result[i] = np.int8(min(max(np.rint(row[i] / factor), -most), most))
+        scale[r] = factor
 
 
 @njit
-def quantize(pool, indptr, data, scale, out):
+def quantize(pool, indptr, data, limits, scale, out):
     """out = round(data / scale of the row), scale = the row's largest magnitude / 127."""
     step = max(1, BLOCK * scale.size // max(data.size, 1))
-    blocks = -(-scale.size // step)
-    parallel(pool, _quantize_block, blocks, (step, indptr, data, scale, out), 2 * data.size)
+    args = (step, indptr, data, limits, scale, out)
+    parallel(pool, _quantize_block, -(-scale.size // step), args, 2 * data.size)

@@ -66,15 +66,27 @@ def quantize_rows(indptr, data):
     """int8 data / scale, rounded half to even, and scale = largest magnitude of each row / 127."""
     scale = np.empty(indptr.size - 1, data.dtype)
     out = np.empty(data.size, np.int8)
-    _csr_entries.quantize(workers(), plain(indptr), plain(data), scale, out)
+    limits = np.finfo(data.dtype).smallest_normal, data.dtype.type(np.inf)
+    _csr_entries.quantize(workers(), plain(indptr), plain(data), limits, scale, out)
     return out, scale
 
 
 def plain(x):
-    """`x` itself or a copy: C-contiguous, aligned and in native byte order."""
-    if x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
-        return x
-    return np.array(x, x.dtype.newbyteorder("="), order="C")
+    """`x`, or a view or copy of it, that Numba types alike: C-contiguous, aligned, not read-only.
+
+    Kernels write to `out` alone; without the view they would compile again for read-only inputs.
+    """
+    if not (x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative):
+        return np.array(x, x.dtype.newbyteorder("="), order="C")
+    return x if x.flags.writeable else np.asarray(_Unlocked(x))
+
+
+class _Unlocked:
+    """The memory of a read-only array as if it could be written."""
+
+    def __init__(self, x):
+        self.keeps_alive = x
+        self.__array_interface__ = x.__array_interface__ | {"data": (x.ctypes.data, False)}
 
 
 def _unsigned(indices):

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from .quantize import absmax_scale
+
 
 def is_valid(indptr, indices, columns):
     """Whether indptr rises from 0 to at most indices.size, and the indices are in 0..columns-1."""
@@ -85,13 +87,12 @@ def from_dense(w, keep):
 
 def quantize_rows(indptr, data):
     """int8 data / scale, rounded half to even, and scale = largest magnitude of each row / 127."""
-    out = np.empty(data.size, np.int8)
-    scale = np.ones(indptr.size - 1, data.dtype)
-    for r, row in enumerate(_rows(indptr)):
-        largest = np.abs(data[row]).max(initial=0)
-        scale[r] = largest / data.dtype.type(127) or 1
-        out[row] = np.clip(np.rint(data[row] / scale[r]), -127, 127)
-    return out, scale
+    rows = _rows(indptr)
+    largest = np.array([np.abs(data[row]).max(initial=0) for row in rows], data.dtype)
+    with np.errstate(over="ignore"):
+        scale = absmax_scale(largest, 127)
+    q = np.rint(data / np.repeat(scale, np.diff(indptr)))
+    return np.clip(q, -127, 127).astype(np.int8), scale
 
 
 def _rows(indptr):
