@@ -1,0 +1,124 @@
+"""`njit`: its cache is never stale and never a reason to fail; options are what was written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KERNELS = Path(__file__).parents[1] / "kernels/tersor_kernels"
+
+HELPER = """
+from {njit_from} import njit
+
+@njit
+def factor():
+    return {factor}
+"""
+KERNEL = """
+from {njit_from} import njit
+from .helper import factor
+
+@njit
+def scaled(x):
+    return factor() * x
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the kernels' shared files with a kernel that calls a helper of another file."""
+    folder = tmp_path / "tersor_kernels"
+    (folder / "cpu").mkdir(parents=True)
+    for name in ("__init__.py", "_jit.py", "cpu/__init__.py"):
+        shutil.copy(KERNELS / name, folder / name)
+
+    def write(factor, njit_from=".._jit"):
+        (folder / "cpu/helper.py").write_text(HELPER.format(factor=factor, njit_from=njit_from))
+        (folder / "cpu/demo.py").write_text(KERNEL.format(njit_from=njit_from))
+
+    write(2)
+    return folder, write
+
+
+def run(folder, code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(folder.parent)} | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+CALL = """
+from tersor_kernels.cpu.demo import scaled
+print(scaled(10), sum(scaled.stats.cache_hits.values()))
+"""
+
+
+def test_the_cache_is_used(package):
+    folder, _ = package
+    assert run(folder, CALL) == "20 0"
+    assert run(folder, CALL) == "20 1"
+
+
+def test_an_edit_in_another_file_is_seen(package):
+    folder, write = package
+    assert run(folder, CALL) == "20 0"
+    write(3)
+    assert run(folder, CALL) == "30 0"
+
+
+def test_numba_alone_would_serve_the_stale_answer(package):
+    """The control: if this fails, Numba has learnt to look, and the stamp can go."""
+    folder, write = package
+    (folder / "plain.py").write_text(
+        "from functools import partial\nimport numba\nnjit = partial(numba.njit, cache=True)\n"
+    )
+    write(2, "..plain")
+    assert run(folder, CALL) == "20 0"
+    write(3, "..plain")
+    assert run(folder, CALL) == "20 1"
+
+
+def test_no_cache_folder_is_no_error(package, tmp_path):
+    folder, _ = package
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    (folder / "cpu/__pycache__").write_text("")  # a file, so no folder can be made, even by root
+    environment = {"HOME": str(nowhere), "XDG_CACHE_HOME": str(nowhere), "NUMBA_CACHE_DIR": ""}
+    assert run(folder, CALL, **environment) == "20 0"
+
+
+INHERIT = """
+from tersor_kernels._jit import njit
+
+@njit
+def compensated(a, b):
+    s = a + b
+    return (a - (s - (s - a))) + (b - (s - a))  # the rounding error of a + b; 0 if reassociated
+
+@njit(fastmath={"reassoc", "nsz"})
+def first_caller(x):
+    total = 0.0
+    for i in range(x.size):
+        total += compensated(1.0, x[i])
+    return total
+"""
+
+
+def test_fastmath_is_not_inherited_from_the_first_caller(package):
+    folder, _ = package
+    (folder / "cpu/inherit.py").write_text(INHERIT)
+    call = """
+import numpy as np
+from tersor_kernels.cpu.inherit import compensated, first_caller
+first_caller(np.full(8, 1e-17))
+print(compensated(1.0, 1e-17))
+"""
+    assert run(folder, call) == "1e-17"
+    assert run(folder, call) == "1e-17"  # from the cache
