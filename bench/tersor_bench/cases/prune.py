@@ -1,6 +1,7 @@
 """Cases of pruning."""
 
 import numpy as np
+
 import tersor
 
 from ..case import Case, optional
