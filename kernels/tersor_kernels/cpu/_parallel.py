@@ -229,7 +229,9 @@ def _make_way(pool):
         cpu = np.int64(_current_cpu())
         for i in range(min(FAN, pool[WANT])):
             if pool[WORKER + 8 * i + CPU] == cpu and 0 <= cpu < _MASK_BITS:
-                pool[MASK : MASK + _MASK_BITS // 64] = pool[ALLOWED : ALLOWED + _MASK_BITS // 64]
+                # Not by slices, whose error message costs 2 s of compilation.
+                for word in range(_MASK_BITS // 64):
+                    pool[MASK + word] = pool[ALLOWED + word]
                 pool[MASK + cpu // 64] &= ~(np.int64(1) << (cpu % 64))
                 mask = pool.ctypes.data + 8 * MASK
                 # An empty set, where the process has one CPU, is refused and changes nothing.
