@@ -2,10 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-import tersor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
+
+import tersor
 from tersor.testing import (
     KINDS,
     SPECIAL_KINDS,

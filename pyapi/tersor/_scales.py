@@ -103,7 +103,10 @@ class Scheme(NamedTuple):
         if zero_point.shape != shape:
             raise ValueError(f"zero_point must have shape {shape}, got {zero_point.shape}")
         if ((zero_point < self.low) | (zero_point > self.high)).any():
-            raise ValueError(f"zero_point must be in {self.low}..{self.high}")
+            raise ValueError(
+                f"zero_point must be in {self.low}..{self.high}, got {zero_point.min()!s} to "
+                f"{zero_point.max()!s}"
+            )
         return scale, zero_point.astype(self.kind.storage)
 
 

@@ -248,13 +248,15 @@ def _plan(
     if rounding == "stochastic":
         if compat is not None:
             raise ValueError(f"rounding='stochastic' has no compat, got {compat!r}")
-        order, seed = "stochastic", randbits(64) if seed is None else index(seed)
+        order, seed = "stochastic", randbits(64) if seed is None else _index(seed, "seed")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be in 0..2**64-1, got {seed}")
     elif seed is not None:
         raise ValueError("seed needs rounding='stochastic'")
     if block_size is not None:
-        block_size = _block_size(block_size)
+        block_size = _index(block_size, "block_size")
+        if block_size < 1:
+            raise ValueError(f"block_size must be at least 1, got {block_size}")
         axis = -1 if axis is None else axis
         if x.ndim == 0:
             raise ValueError("block_size needs an axis, got a 0-d array")
@@ -262,14 +264,11 @@ def _plan(
     return _Plan(scheme, axis, block_size, order, seed)
 
 
-def _block_size(block_size: Any) -> int:
+def _index(value: Any, name: str) -> int:
     try:
-        size = index(block_size)
+        return index(value)
     except TypeError:
-        raise TypeError(f"block_size must be an int, got {block_size!r}") from None
-    if size < 1:
-        raise ValueError(f"block_size must be at least 1, got {size}")
-    return size
+        raise TypeError(f"{name} must be an int, got {value!r}") from None
 
 
 def _parameters(

@@ -62,7 +62,7 @@ def _magnitude(keys):
     return integer(~(integer(1) << integer(8 * keys.itemsize - 1)))
 
 
-@njit
+@njit(forceinline=True)
 def _min_max_run(keys, infinity):
     integer = keys.dtype.type
     shift, magnitude = integer(8 * keys.itemsize - 1), _magnitude(keys)
@@ -82,10 +82,10 @@ def _min_max_run(keys, infinity):
 def _min_max_runs_block(b, keys, infinity, n, size, low, high, nans):
     step = max(1, BLOCK // size)
     per_row = -(-n // size)
+    row, j = b * step // per_row, b * step % per_row
     for run in range(b * step, min(low.size, (b + 1) * step)):
-        row, j = run // per_row, run % per_row
-        start = row * n + j * size
-        end = row * n + min(n, (j + 1) * size)
+        start, end = row * n + j * size, row * n + min(n, (j + 1) * size)
+        row, j = (row, j + 1) if j + 1 < per_row else (row + 1, 0)
         low[run], high[run], found = _min_max_run(keys[start:end], infinity)
         nans[b] += found
 
@@ -132,7 +132,7 @@ def _min_max_rows(pool, keys, infinity, n, group, size, low, high, nans):
     parallel(pool, _min_max_rows_block, nans.size, args, keys.size // 4)
 
 
-@njit
+@njit(forceinline=True)
 def absmax_run(keys, infinity):
     """Largest magnitude that is not NaN."""
     integer = keys.dtype.type

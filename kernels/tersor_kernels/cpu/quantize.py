@@ -48,20 +48,23 @@ def _floats(zero_point, scale):
     return np.asarray(zero_point, scale.dtype, order="C").reshape(-1)
 
 
-@njit
-def _quantize_run(x, scale, zero, limits, out):
-    """One scale for all of `x`, or one for each; returns the number of NaN."""
-    low, high = limits
+@njit(forceinline=True)
+def _quantize_run(x, scale, zero, low, high, out):
+    """One scale for all of `x`; returns the number of NaN."""
     nans = np.int32(0)
-    if scale.size == 1:
-        s, z = scale[0], zero[0]
-        for i in range(x.size):
-            out[i] = np.int32(clipped(np.rint(x[i] / s) + z, z, low, high))
-            nans = np.int32(nans + np.int32(x[i] != x[i]))
-    else:
-        for i in range(x.size):
-            out[i] = np.int32(clipped(np.rint(x[i] / scale[i]) + zero[i], zero[i], low, high))
-            nans = np.int32(nans + np.int32(x[i] != x[i]))
+    for i in range(x.size):
+        out[i] = np.int32(clipped(np.rint(x[i] / scale) + zero, zero, low, high))
+        nans = np.int32(nans + np.int32(x[i] != x[i]))
+    return nans
+
+
+@njit(forceinline=True)
+def _quantize_row(x, scale, zero, low, high, out):
+    """A scale for each entry of `x`; returns the number of NaN."""
+    nans = np.int32(0)
+    for i in range(x.size):
+        out[i] = np.int32(clipped(np.rint(x[i] / scale[i]) + zero[i], zero[i], low, high))
+        nans = np.int32(nans + np.int32(x[i] != x[i]))
     return nans
 
 
@@ -84,18 +87,23 @@ def _quantize_block(b, x, scale, zero, layout, limits, order, seed, out, nans):
     start, end = b * BLOCK, min(x.size, (b + 1) * BLOCK)
     words = np.empty(BLOCK if order == STOCHASTIC else 0, np.uint32)
     fill_words(seed, start // 4, words)
-    p = start
+    low, high = limits
+    p, found = start, 0
     row, j = place(p, layout)
     while p < end:
         q, s, count = segment(p, end, row, j, layout)
-        scales, zeros = scale[s : s + count], zero[s : s + count]
-        if order == DIVIDE:
-            nans[b] += _quantize_run(x[p:q], scales, zeros, limits, out[p:q])
+        if order == DIVIDE and not layout.rows:
+            found += _quantize_run(x[p:q], scale[s], zero[s], low, high, out[p:q])
+        elif order == DIVIDE:
+            scales, zeros = scale[s : s + count], zero[s : s + count]
+            found += _quantize_row(x[p:q], scales, zeros, low, high, out[p:q])
         else:
+            scales, zeros = scale[s : s + count], zero[s : s + count]
             part = words[p - start : q - start]
-            nans[b] += _quantize_run_as(order, part, x[p:q], scales, zeros, limits, out[p:q])
+            found += _quantize_run_as(order, part, x[p:q], scales, zeros, limits, out[p:q])
         p = q
         row, j = after(row, j, layout)
+    nans[b] = found
 
 
 @njit
@@ -127,20 +135,25 @@ def quantize_absmax(x, axis, block_size, dtype, low, high):
 
 
 @njit
-def _absmax_runs_block(b, x, keys, bounds, infinity, n, size, scale, out, nans):
+def _absmax_runs_block(b, x, keys, limits, infinity, n, size, scale, out, nans):
     step = max(1, BLOCK // size)
     per_row = -(-n // size)
-    low, high, tiny, inf = bounds
-    zero = np.zeros(1, x.dtype)
+    low, high, tiny, inf = limits
+    zero, one, found = x.dtype.type(0), x.dtype.type(1), 0
+    row, j = b * step // per_row, b * step % per_row
     for run in range(b * step, min(scale.size, (b + 1) * step)):
-        row, j = run // per_row, run % per_row
         p, q = row * n + j * size, row * n + min(n, (j + 1) * size)
+        row, j = (row, j + 1) if j + 1 < per_row else (row + 1, 0)
         absmax = absmax_run(keys[p:q], infinity)
         s = absmax / high
         if s < tiny and s * high < absmax:  # as reference.absmax_scale
             s = np.nextafter(s, inf)
-        scale[run] = s if absmax > 0 else x.dtype.type(1)
-        nans[b] += _quantize_run(x[p:q], scale[run : run + 1], zero, (low, high), out[p:q])
+        elif s * high == inf and absmax < inf:
+            s = np.nextafter(s, zero)
+        s = s if absmax > 0 else one
+        scale[run] = s
+        found += _quantize_run(x[p:q], s, zero, low, high, out[p:q])
+    nans[b] = found
 
 
 @njit
@@ -164,21 +177,20 @@ def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed
     return values.astype(x.dtype, copy=False), mask
 
 
-@njit
-def _fake_run(x, scale, zero, limits, values, mask):
-    low, high = limits
-    if scale.size == 1:
-        s, z = scale[0], zero[0]
-        for i in range(x.size):
-            v = np.rint(x[i] / s) + z
-            mask[i] = v >= low and v <= high
-            values[i] = (clipped(v, z, low, high) - z) * s
-    else:
-        for i in range(x.size):
-            s, z = scale[i], zero[i]
-            v = np.rint(x[i] / s) + z
-            mask[i] = v >= low and v <= high
-            values[i] = (clipped(v, z, low, high) - z) * s
+@njit(forceinline=True)
+def _fake_run(x, scale, zero, low, high, values, mask):
+    for i in range(x.size):
+        v = np.rint(x[i] / scale) + zero
+        mask[i] = v >= low and v <= high
+        values[i] = (clipped(v, zero, low, high) - zero) * scale
+
+
+@njit(forceinline=True)
+def _fake_row(x, scale, zero, low, high, values, mask):
+    for i in range(x.size):
+        v = np.rint(x[i] / scale[i]) + zero[i]
+        mask[i] = v >= low and v <= high
+        values[i] = (clipped(v, zero[i], low, high) - zero[i]) * scale[i]
 
 
 @njit
@@ -198,14 +210,18 @@ def _fake_quantize_block(b, x, scale, zero, layout, limits, order, seed, values,
     start, end = b * BLOCK, min(x.size, (b + 1) * BLOCK)
     words = np.empty(BLOCK if order == STOCHASTIC else 0, np.uint32)
     fill_words(seed, start // 4, words)
+    low, high = limits
     p = start
     row, j = place(p, layout)
     while p < end:
         q, s, count = segment(p, end, row, j, layout)
-        scales, zeros = scale[s : s + count], zero[s : s + count]
-        if order == DIVIDE:
-            _fake_run(x[p:q], scales, zeros, limits, values[p:q], mask[p:q])
+        if order == DIVIDE and not layout.rows:
+            _fake_run(x[p:q], scale[s], zero[s], low, high, values[p:q], mask[p:q])
+        elif order == DIVIDE:
+            scales, zeros = scale[s : s + count], zero[s : s + count]
+            _fake_row(x[p:q], scales, zeros, low, high, values[p:q], mask[p:q])
         else:
+            scales, zeros = scale[s : s + count], zero[s : s + count]
             part = words[p - start : q - start]
             _fake_run_as(order, part, x[p:q], scales, zeros, limits, values[p:q], mask[p:q])
         p = q
@@ -235,16 +251,16 @@ def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     return out
 
 
-@njit
+@njit(forceinline=True)
 def _dequantize_run(q, scale, zero, out):
-    floating = scale.dtype.type
-    if scale.size == 1:
-        s, z = scale[0], zero[0]
-        for i in range(q.size):
-            out[i] = (floating(q[i]) - z) * s
-    else:
-        for i in range(q.size):
-            out[i] = (floating(q[i]) - zero[i]) * scale[i]
+    for i in range(q.size):
+        out[i] = (type(scale)(q[i]) - zero) * scale
+
+
+@njit(forceinline=True)
+def _dequantize_row(q, scale, zero, out):
+    for i in range(q.size):
+        out[i] = (scale.dtype.type(q[i]) - zero[i]) * scale[i]
 
 
 @njit
@@ -253,7 +269,10 @@ def _dequantize_block(b, q, scale, zero, layout, out):
     row, j = place(p, layout)
     while p < end:
         t, s, count = segment(p, end, row, j, layout)
-        _dequantize_run(q[p:t], scale[s : s + count], zero[s : s + count], out[p:t])
+        if layout.rows:
+            _dequantize_row(q[p:t], scale[s : s + count], zero[s : s + count], out[p:t])
+        else:
+            _dequantize_run(q[p:t], scale[s], zero[s], out[p:t])
         p = t
         row, j = after(row, j, layout)
 

@@ -52,12 +52,17 @@ def min_max(x, axis, block_size):
 def absmax_scale(absmax, largest):
     """absmax / largest; 1 where absmax is 0.
 
-    Rounded up where it is subnormal: it has few bits there, and absmax could be clipped.
+    Rounded up where it is subnormal: it has few bits there, and absmax could be clipped. Rounded
+    down where largest * scale would overflow.
     """
     largest = absmax.dtype.type(largest)
     scale = absmax / largest
-    short = (scale < np.finfo(scale.dtype).smallest_normal) & (scale * largest < absmax)
-    scale = np.where(short, np.nextafter(scale, scale.dtype.type(np.inf)), scale)
+    with np.errstate(over="ignore"):
+        back = scale * largest
+    up = (scale < np.finfo(scale.dtype).smallest_normal) & (back < absmax)
+    scale = np.where(up, np.nextafter(scale, scale.dtype.type(np.inf)), scale)
+    down = np.isinf(back) & np.isfinite(absmax)
+    scale = np.where(down, np.nextafter(scale, scale.dtype.type(0)), scale)
     return np.where(absmax == 0, scale.dtype.type(1), scale)
 
 
@@ -101,7 +106,8 @@ def quantize_absmax(x, axis, block_size, dtype, low, high):
     """`quantize` by the scale absmax / high; also returns the scale, inf where absmax is."""
     least, largest, _ = min_max(x, axis, block_size)
     scale = absmax_scale(np.maximum(-least, largest), high)
-    q, nan_count = quantize(x, scale, None, axis, block_size, dtype, low, high, "divide", None)
+    finite = np.where(np.isinf(scale), scale.dtype.type(1), scale)
+    q, nan_count = quantize(x, finite, None, axis, block_size, dtype, low, high, "divide", None)
     return q, scale, nan_count
 
 
@@ -125,7 +131,8 @@ def squared_errors(rows, scale, zero_point, low, high, order):
         zero = None if zero_point is None else zero_point[:, c]
         values, _ = fake_quantize(rows, scale[:, c], zero, 0, None, low, high, order, None)
         difference = values.astype(np.float64) - rows.astype(np.float64)
-        errors[:, c] = np.nansum(difference**2, axis=1)
+        with np.errstate(over="ignore"):
+            errors[:, c] = np.nansum(difference**2, axis=1)
     return errors
 
 
