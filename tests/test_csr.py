@@ -11,6 +11,7 @@ import tersor
 from tersor.testing import assert_identical, guarded, hostile, layouts, unchanged
 
 FLOATS = [np.float32, np.float64]
+DTYPES = [(np.float32, np.int32), (np.float32, np.int64), (np.float64, np.int32)]
 
 
 def random_csr(shape, density=0.3, dtype=np.float32, index=np.int32, seed=0):
@@ -55,9 +56,9 @@ COLUMNS = [1, 2, 15, 16, 17, 33, 64, 100, 129]
 
 
 @pytest.mark.parametrize("n", COLUMNS)
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_dense_products(backend, n, dtype):
-    a = random_csr((37, 29), dtype=dtype)
+@pytest.mark.parametrize("dtype, index", DTYPES)
+def test_dense_products(backend, n, dtype, index):
+    a = random_csr((37, 29), dtype=dtype, index=index)
     right, left = hostile("normal", (29, n), dtype), hostile("normal", (n, 37), dtype)
     with unchanged(a.data, a.indices, a.indptr, right, left):
         assert_product(tersor.csr_matmul(a, right, backend=backend), a, right, dtype)
@@ -66,9 +67,7 @@ def test_dense_products(backend, n, dtype):
         assert_product(tersor.csr_matmul(right.T, a.T, backend=backend), right.T, a.T, dtype)
 
 
-@pytest.mark.parametrize(
-    "dtype, index", [(np.float32, np.int32), (np.float32, np.int64), (np.float64, np.int32)]
-)
+@pytest.mark.parametrize("dtype, index", DTYPES)
 def test_vector_products(backend, dtype, index):
     a = random_csr((300, 200), dtype=dtype, index=index)
     right, left = hostile("normal", 200, dtype), hostile("normal", 300, dtype)
@@ -206,7 +205,7 @@ def test_empty(backend, shape, n):
 @pytest.mark.parametrize("shape", [(30, 20, 10), (50, 300, 4200), (1, 40, 70), (70, 1, 1)])
 def test_sparse_products(backend, shape, dtype):
     m, k, n = shape
-    a = random_csr((m, k), 0.2, dtype, np.int64)
+    a = random_csr((m, k), 0.2, dtype, np.int64 if dtype == np.float32 else np.int32)
     b = random_csr((k, n), 0.1, dtype, seed=1)
     with unchanged(a.data, a.indices, b.data, b.indices):
         got = tersor.csr_matmul(a, b, backend=backend)
@@ -477,7 +476,7 @@ def test_sddmm_errors(backend):
             tersor.sddmm(pattern, x, y, backend=backend)
 
 
-@pytest.mark.parametrize("dtype", [*FLOATS, np.float16, bfloat16, np.int8, np.int16, bool])
+@pytest.mark.parametrize("dtype", [*FLOATS, np.float16, bfloat16, np.int8, bool])
 @pytest.mark.parametrize("kind", ["ties", "zeros", "normal", "nan"])
 def test_to_csr_converts(backend, kind, dtype):
     w = hostile(kind, (40, 50), dtype)
@@ -532,12 +531,12 @@ def test_quantized(backend, columns, dtype):
     assert (np.abs(q.toarray() - dense) <= q.scale[:, None] * 0.50001).all()
     assert q.data.min() >= -127 and q.nnz == q.tocsr().nnz
     values = exact(q.tocsr())
-    for n in (1, 20):
-        x, y = hostile("normal", (columns, n), dtype), hostile("normal", (n, 20), dtype)
+    x, y = hostile("normal", (columns, 20), dtype), hostile("normal", (20, 20), dtype)
+    assert_product(q @ x[:, 0], values, x[:, 0], dtype)
+    if q.scale.dtype == np.float32 and q.indices.dtype == np.uint16:  # each dtype compiles anew
         assert_product(q @ x, values, x, dtype)
         assert_product(y @ q, y, values, dtype)
-    assert_product(q @ x[:, 0], values, x[:, 0], dtype)
-    assert_product(y[0] @ q, y[0], values, dtype)
+        assert_product(y[0] @ q, y[0], values, dtype)
 
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "denormal", "extremes"])
@@ -593,12 +592,11 @@ def test_quantized_errors(backend):
     n=st.integers(0, 70),
     density=st.floats(0, 1),
     dtype=st.sampled_from(FLOATS),
-    index=st.sampled_from([np.int32, np.int64]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products_are_those_of_dense_arrays(shape, n, density, dtype, index, seed):
-    a = random_csr(shape, density, dtype, index, seed)
-    b = random_csr((shape[1], n), density, dtype, index, seed + 1)
+def test_products_are_those_of_dense_arrays(shape, n, density, dtype, seed):
+    a = random_csr(shape, density, dtype, seed=seed)
+    b = random_csr((shape[1], n), density, dtype, seed=seed + 1)
     x = exact(b).astype(dtype)
     terms = shape[1] + a.nnz  # duplicates are terms too
     assert_product(a @ x, a, x, dtype, terms)

@@ -63,6 +63,12 @@ def _fold_vector(b, parts, out):
 
 
 @njit
+def _sum_vectors(pool, parts, out):
+    # Its own function, like _sum_panels: compiled once a dtype, not for every dtype of indices.
+    parallel(pool, _fold_vector, -(-out.size // _FOLD), (parts, out), parts.size // 2)
+
+
+@njit
 def vector(pool, indptr, indices, data, scale, x, out):
     """out = A.T x; False, with nothing written, if A's structure is broken."""
     if longest_row(pool, indptr, indices, out.size) < 0:
@@ -71,7 +77,7 @@ def vector(pool, indptr, indices, data, scale, x, out):
     parts = np.empty((_count_parts(entries, out.size, 1), out.size), out.dtype)
     args = (indptr, indices[:entries], data, scale, x, parts)
     parallel(pool, _vector_part, len(parts), args, 2 * entries)
-    parallel(pool, _fold_vector, -(-out.size // _FOLD), (parts, out), parts.size // 2)
+    _sum_vectors(pool, parts, out)
     return True
 
 
@@ -125,6 +131,12 @@ def _fold_dense(b, sums, panels, offsets, out):
 
 
 @njit
+def _sum_panels(pool, sums, panels, offsets, out):
+    args = (sums, panels, offsets, out)
+    parallel(pool, _fold_dense, -(-len(out) // _FOLD), args, sums.size // 2)
+
+
+@njit
 def dense(pool, indptr, indices, data, scale, b, transposed, out):
     """out = A.T b, or A.T b.T if `transposed`; at least 64 bytes of columns; False as `vector`."""
     if longest_row(pool, indptr, indices, len(out)) < 0:
@@ -139,6 +151,5 @@ def dense(pool, indptr, indices, data, scale, b, transposed, out):
     sums = np.empty((parts, offsets[-1]), out.dtype)
     args = (parts, indptr, indices[:entries], data, scale, flat, panels, offsets, sums)
     parallel(pool, _dense_part, parts * len(panels), args, entries * out.shape[1] // 8)
-    args2 = (sums, panels, offsets, out)
-    parallel(pool, _fold_dense, -(-len(out) // _FOLD), args2, sums.size // 2)
+    _sum_panels(pool, sums, panels, offsets, out)
     return True
