@@ -81,17 +81,15 @@ def times_dense(
     shape = (a.columns if transposed else a.rows, *x.shape[1:])
     data = a.data.astype(dtype, copy=False) if a.scale is None else a.data
     x = x.astype(dtype, copy=False)
-    result = out
     if out is None or not _writable(out) or any(np.may_share_memory(out, y) for y in (x, data)):
         result = np.empty(shape, dtype)
-    assert result is not None  # for mypy
-    target = result
+    else:
+        result = out
     one = x.ndim == 1 or x.shape[1] == 1
     name = f"{'r' if transposed else ''}matmul_{'vector' if one else 'dense'}"
-    if one:
-        x, target = x.reshape(-1), result.reshape(-1)
     kernel = getattr(kernels("csr", a.data, backend), name)
-    if not kernel(a.indptr, a.indices, data, a.scale, x, target):
+    arrays = (x.reshape(-1), result.reshape(-1)) if one else (x, result)
+    if not kernel(a.indptr, a.indices, data, a.scale, *arrays):
         raise broken(a)
     if out is not None and out is not result:
         out[...] = result

@@ -50,8 +50,8 @@ def csr_matmul(
 
     Examples
     --------
-    >>> a = scipy.sparse.csr_matrix([[0.0, 2.0], [1.0, 0.0]])
-    >>> tersor.csr_matmul([10.0, 20.0], a)
+    >>> from scipy import sparse
+    >>> tersor.csr_matmul([10.0, 20.0], sparse.csr_matrix([[0.0, 2.0], [1.0, 0.0]]))
     array([20., 20.])
     """
     if is_tensor(a) or is_tensor(b):
