@@ -82,26 +82,35 @@ def fill(pool, w, keep, indptr, indices, data):
 
 
 @njit
-def _quantize_block(b, step, indptr, data, limits, scale, out):
-    smallest, infinity = limits
-    most = data.dtype.type(127)
-    for r in range(b * step, min(scale.size, (b + 1) * step)):
-        row, result = data[indptr[r] : indptr[r + 1]], out[indptr[r] : indptr[r + 1]]
+def _absmax_block(b, step, indptr, data, out):
+    for r in range(b * step, min(out.size, (b + 1) * step)):
+        row = data[indptr[r] : indptr[r + 1]]
         largest = data.dtype.type(0)
         for i in range(row.size):
             largest = max(largest, abs(row[i]))
-        factor = largest / most
-        if factor < smallest and factor * most < largest:  # as reference.quantize.absmax_scale
-            factor = np.nextafter(factor, infinity)
-        factor = factor if largest > 0 else data.dtype.type(1)
-        for i in range(row.size):
-            result[i] = np.int8(min(max(np.rint(row[i] / factor), -most), most))
-        scale[r] = factor
+        out[r] = largest
 
 
 @njit
-def quantize(pool, indptr, data, limits, scale, out):
-    """out = round(data / scale of the row), scale = the row's largest magnitude / 127."""
+def absmax(pool, indptr, data, out):
+    """out = the largest magnitude in each row, 0 where there is no entry."""
+    step = max(1, BLOCK * out.size // max(data.size, 1))
+    args = (step, indptr, data, out)
+    parallel(pool, _absmax_block, -(-out.size // step), args, data.size // 2)
+
+
+@njit
+def _quantize_block(b, step, indptr, data, scale, out):
+    most = data.dtype.type(127)
+    for r in range(b * step, min(scale.size, (b + 1) * step)):
+        row, result = data[indptr[r] : indptr[r + 1]], out[indptr[r] : indptr[r + 1]]
+        for i in range(row.size):
+            result[i] = np.int8(min(max(np.rint(row[i] / scale[r]), -most), most))
+
+
+@njit
+def quantize(pool, indptr, data, scale, out):
+    """out = data / scale of the row, rounded half to even, in -127..127."""
     step = max(1, BLOCK * scale.size // max(data.size, 1))
-    args = (step, indptr, data, limits, scale, out)
-    parallel(pool, _quantize_block, -(-scale.size // step), args, 2 * data.size)
+    args = (step, indptr, data, scale, out)
+    parallel(pool, _quantize_block, -(-scale.size // step), args, data.size)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..reference.quantize import absmax_scale
 from . import _csr_entries, _csr_gather, _csr_scatter, _csr_sparse
 from ._parallel import workers
 
@@ -10,13 +11,13 @@ _LANES = 64  # bytes of columns that the dense kernels need at least
 
 def is_valid(indptr, indices, columns):
     """Whether indptr rises from 0 to at most indices.size, and the indices are in 0..columns-1."""
-    return bool(_csr_sparse.is_valid(workers(), plain(indptr), _unsigned(indices), columns))
+    return bool(_csr_sparse.is_valid(workers(), _plain(indptr), _unsigned(indices), columns))
 
 
 def matmul_vector(indptr, indices, data, scale, x, out):
     """out = diag(scale) A x; False, with nothing written, if A's structure is not valid."""
     args = _arrays(indptr, indices, data, scale, out)
-    return bool(_csr_gather.vector(workers(), *args, plain(x), out.reshape(-1, 1)))
+    return bool(_csr_gather.vector(workers(), *args, _plain(x), out.reshape(-1, 1)))
 
 
 def matmul_dense(indptr, indices, data, scale, b, out):
@@ -27,7 +28,7 @@ def matmul_dense(indptr, indices, data, scale, b, out):
 def rmatmul_vector(indptr, indices, data, scale, x, out):
     """out = A.T diag(scale) x; False, with nothing written, if A's structure is not valid."""
     args = _arrays(indptr, indices, data, scale, out)
-    return bool(_csr_scatter.vector(workers(), *args, plain(x), out))
+    return bool(_csr_scatter.vector(workers(), *args, _plain(x), out))
 
 
 def rmatmul_dense(indptr, indices, data, scale, b, out):
@@ -38,7 +39,7 @@ def rmatmul_dense(indptr, indices, data, scale, b, out):
 def matmul_csr(a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns):
     """indptr, indices and data of A B for valid structures; canonical, without zeros."""
     a, b = (
-        (plain(indptr), _unsigned(indices), plain(data))
+        (_plain(indptr), _unsigned(indices), _plain(data))
         for indptr, indices, data in ((a_indptr, a_indices, a_data), (b_indptr, b_indices, b_data))
     )
     indptr, indices, data = _csr_sparse.product(workers(), *a, *b, columns)
@@ -47,13 +48,13 @@ def matmul_csr(a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns
 
 def sddmm(indptr, indices, a, b, out):
     """out[p] = (a @ b)[row, column] of entry p; False if the structure is not valid."""
-    args = plain(indptr), _unsigned(indices), plain(a), plain(b.T)
+    args = _plain(indptr), _unsigned(indices), _plain(a), _plain(b.T)
     return bool(_csr_entries.sampled(workers(), *args, out))
 
 
 def from_dense(w, keep):
     """indptr, indices and data of the entries of w that are not 0 and where `keep` is true."""
-    w, keep = plain(w), plain(keep)
+    w, keep = _plain(w), _plain(keep)
     indptr = _csr_entries.count(workers(), w, keep)
     small = max(indptr[-1], *w.shape) <= np.iinfo(np.int32).max
     indices = np.empty(indptr[-1], np.int32 if small else np.int64)
@@ -64,14 +65,15 @@ def from_dense(w, keep):
 
 def quantize_rows(indptr, data):
     """int8 data / scale, rounded half to even, and scale = largest magnitude of each row / 127."""
-    scale = np.empty(indptr.size - 1, data.dtype)
-    out = np.empty(data.size, np.int8)
-    limits = np.finfo(data.dtype).smallest_normal, data.dtype.type(np.inf)
-    _csr_entries.quantize(workers(), plain(indptr), plain(data), limits, scale, out)
+    indptr, data = _plain(indptr), _plain(data)
+    largest, out = np.empty(indptr.size - 1, data.dtype), np.empty(data.size, np.int8)
+    _csr_entries.absmax(workers(), indptr, data, largest)
+    scale = absmax_scale(largest, 127)
+    _csr_entries.quantize(workers(), indptr, data, scale, out)
     return out, scale
 
 
-def plain(x):
+def _plain(x):
     """`x`, or a view or copy of it, that Numba types alike: C-contiguous, aligned, not read-only.
 
     Kernels write to `out` alone; without the view they would compile again for read-only inputs.
@@ -90,12 +92,12 @@ class _Unlocked:
 
 
 def _unsigned(indices):
-    return plain(indices).view(f"u{indices.dtype.itemsize}")
+    return _plain(indices).view(f"u{indices.dtype.itemsize}")
 
 
 def _arrays(indptr, indices, data, scale, out):
     scale = np.empty(0, out.dtype) if scale is None else scale.astype(out.dtype, copy=False)
-    return plain(indptr), _unsigned(indices), plain(data), plain(scale)
+    return _plain(indptr), _unsigned(indices), _plain(data), _plain(scale)
 
 
 def _dense(kernel, indptr, indices, data, scale, b, out):
@@ -110,4 +112,4 @@ def _dense(kernel, indptr, indices, data, scale, b, out):
             out[...] = wide[:, :n]
         return bool(valid)
     transposed = b.flags.f_contiguous and not b.flags.c_contiguous
-    return bool(kernel(workers(), *args, plain(b.T if transposed else b), transposed, out))
+    return bool(kernel(workers(), *args, _plain(b.T if transposed else b), transposed, out))

@@ -89,8 +89,7 @@ def quantize_rows(indptr, data):
     """int8 data / scale, rounded half to even, and scale = largest magnitude of each row / 127."""
     rows = _rows(indptr)
     largest = np.array([np.abs(data[row]).max(initial=0) for row in rows], data.dtype)
-    with np.errstate(over="ignore"):
-        scale = absmax_scale(largest, 127)
+    scale = absmax_scale(largest, 127)
     q = np.rint(data / np.repeat(scale, np.diff(indptr)))
     return np.clip(q, -127, 127).astype(np.int8), scale
 
