@@ -70,48 +70,42 @@ class csc_array(sparse.csc_array):  # type: ignore[misc]
 
 def _matmul(a: Any, other: Any, inherited: Callable[[Any], Any]) -> Any:
     """a @ other; what the kernels do not cover, and errors, by the inherited method."""
-    if a.ndim == 2 and _fits(other, a.shape[1], 0) and _computed(a, other):
-        if isinstance(other, np.ndarray):
-            return times_dense(compressed(a), other, None, a.format == "csc", None)
-        return sparse_product(a, other, None)
-    _check_all(a, other)
-    return inherited(other)
+    computed = _computed(a, other, a.shape[-1], 0)
+    if computed and isinstance(other, np.ndarray):
+        return times_dense(compressed(a), other, None, a.format == "csc", None)
+    check_all(a, other)
+    return sparse_product(a, other, None) if computed else inherited(other)
 
 
 def _rmatmul(a: Any, other: Any, inherited: Callable[[Any], Any]) -> Any:
     """other @ a; Python asks here first where `other` is of scipy's own class."""
-    if a.ndim == 2 and _fits(other, a.shape[0], -1) and _computed(a, other):
-        if isinstance(other, np.ndarray):
-            return times_dense(compressed(a), other.T, None, a.format == "csr", None).T
-        return sparse_product(other.asformat(a.format), a, None)
-    _check_all(a, other)
-    return inherited(other)
+    computed = _computed(a, other, a.shape[0], -1)
+    if computed and isinstance(other, np.ndarray):
+        return times_dense(compressed(a), other.T, None, a.format == "csr", None).T
+    check_all(a, other)
+    return sparse_product(other.asformat(a.format), a, None) if computed else inherited(other)
 
 
-def _check_all(*operands: Any) -> None:
-    for x in operands:
-        if sparse.issparse(x) and x.format in ("csr", "csc"):
-            check(compressed(x))
-
-
-def _fits(x: Any, length: int, axis: int) -> bool:
-    return bool(
-        (type(x) is np.ndarray or sparse.issparse(x))
-        and x.ndim in (1, 2)
-        and x.shape[axis] == length
-        and (x.ndim == 2 or not sparse.issparse(x))
+def _computed(a: Any, other: Any, length: int, axis: int) -> bool:
+    """Whether kernels compute the 2-D `a` times `other`, of `length` along the summed axis."""
+    dense = type(other) is np.ndarray
+    return (
+        a.ndim == 2
+        and ((dense and other.ndim in (1, 2)) or (sparse.issparse(other) and other.ndim == 2))
+        and other.shape[axis] == length
+        and product_dtype(a.dtype, other.dtype) is not None
     )
 
 
-def _computed(a: Any, b: Any) -> bool:
-    return product_dtype(a.dtype, b.dtype) is not None
+def check_all(*operands: Any, backend: str | None = None) -> None:
+    """`check` those that are CSR or CSC: scipy reads through their indices, to convert them too."""
+    for x in operands:
+        if sparse.issparse(x) and x.format in ("csr", "csc"):
+            check(compressed(x), backend)
 
 
 def sparse_product(a: Any, b: Any, backend: str | None) -> Any:
-    """a @ b for a CSR or CSC array `a`, as scipy: in the class of `a`."""
-    for x in (a, b):
-        if x.format in ("csr", "csc"):
-            check(compressed(x), backend)  # before scipy converts it
+    """a @ b, both checked, in the class of `a`, which is CSR or CSC."""
     first, second = compressed(a), compressed(b.asformat(a.format))
     if a.format == "csc":  # (A B).T = B.T A.T
         first, second = second, first

@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from ._backends import array_function, as_array, kernels
-from ._csr_array import csr_array
-from ._csr_product import Csr, check, compressed, times_dense
+from ._csr_array import check_all, csr_array
+from ._csr_product import Csr, check, times_dense
 from ._csr_torch import csr_to_torch, is_tensor, to_host
 from ._dtypes import FLOATS, as_float
 from .prune import prune_mask
-
-_UINT16 = 2**16  # columns that uint16 can count
 
 
 def to_csr(
@@ -142,23 +141,24 @@ class QuantizedCSR:
         float32 for 16-bit floats. ValueError if a value is NaN or infinite.
         """
         a = to_host(a)
-        if not hasattr(a, "tocsr") or a.ndim != 2:
+        if not sparse.issparse(a) or a.ndim != 2:
             raise TypeError(f"a must be a 2-D sparse array, got {type(a).__name__}")
+        check_all(a, backend=backend)
         a = a.tocsr()
-        check(compressed(a), backend)
-        values = as_float(a.data, "a")
+        values = as_float(a.data[: a.nnz], "a")
         if values.dtype.itemsize == 2:
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise ValueError("a must be finite, got NaN or infinity")
         if not a.has_canonical_format:
-            a = csr_array((values, a.indices, a.indptr), shape=a.shape, copy=True)
+            a = csr_array((values, a.indices[: a.nnz], a.indptr), shape=a.shape, copy=True)
             a.sum_duplicates()
             values = a.data
         data, scale = kernels("csr", values, backend).quantize_rows(a.indptr, values)
-        small = a.shape[1] <= _UINT16
-        indices = a.indices.astype(np.uint16) if small else a.indices.copy()
-        return cls(data, indices, a.indptr.copy(), scale, a.shape)
+        small = np.uint16 if a.shape[1] <= 2**16 else np.int32
+        index = small if a.shape[1] <= 2**31 else np.int64
+        offset = np.int32 if a.nnz < 2**31 else np.int64
+        return cls(data, a.indices[: a.nnz].astype(index), a.indptr.astype(offset), scale, a.shape)
 
     @classmethod
     def from_dense(
@@ -177,7 +177,7 @@ class QuantizedCSR:
     @property
     def nnz(self) -> int:
         """Number of entries."""
-        return self.data.size
+        return int(self.indptr[-1])
 
     @property
     def nbytes(self) -> int:
@@ -187,11 +187,11 @@ class QuantizedCSR:
 
     def tocsr(self) -> csr_array:
         """The array this stands for, in the dtype of scale."""
-        a = self._csr()
-        check(a)
-        data = self.data * np.repeat(self.scale, np.diff(self.indptr))
+        check(self._csr())
+        data = self.data[: self.nnz] * np.repeat(self.scale, np.diff(self.indptr))
         index = np.int64 if self.indices.dtype == np.int64 else np.int32
-        return csr_array((data, self.indices.astype(index), self.indptr.copy()), shape=self.shape)
+        indices = self.indices[: self.nnz].astype(index)
+        return csr_array((data, indices, self.indptr.copy()), shape=self.shape)
 
     def toarray(self) -> NDArray[Any]:
         """The array this stands for, dense."""

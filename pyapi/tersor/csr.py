@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from ._backends import _to_torch, as_array, kernels
+from ._csr_array import check_all, sparse_product
 from ._csr_array import csr_array as csr_array
-from ._csr_array import sparse_product
 from ._csr_convert import QuantizedCSR as QuantizedCSR
 from ._csr_convert import to_csr as to_csr
-from ._csr_product import broken, check, compressed, product_dtype, times_dense
+from ._csr_product import compressed, product_dtype, times_dense
 from ._csr_torch import csr_to_torch, is_tensor, to_host
 from ._dtypes import as_float
 
@@ -64,16 +64,14 @@ def csr_matmul(
         raise TypeError("a or b must be sparse, got two dense arrays")
     if a.shape[-1] != b.shape[0]:
         raise ValueError(f"a and b must fit, got shapes {a.shape} and {b.shape}")
-    for x in (a, b):
-        if sparse.issparse(x):
-            check(compressed(x), backend)  # before scipy converts or multiplies it
     dtype = product_dtype(a.dtype, b.dtype)
     if sparse.issparse(a) and sparse.issparse(b):
         if out is not None:
             raise TypeError("out must be None where the result is sparse")
-        a = a.tocsr()
-        return a @ b if dtype is None else sparse_product(a, b, backend)
+        check_all(a, b, backend=backend)
+        return a.tocsr() @ b if dtype is None else sparse_product(a.tocsr(), b, backend)
     if dtype is None:
+        check_all(a, b, backend=backend)
         result = a @ b
         if out is None:
             return result
@@ -85,8 +83,8 @@ def csr_matmul(
     if sparse.issparse(a):
         return times_dense(compressed(a), b, out, a.format == "csc", backend)
     target = None if out is None else out.T
-    times = times_dense(compressed(b), a.T, target, b.format == "csr", backend).T
-    return times if out is None else out
+    result = times_dense(compressed(b), a.T, target, b.format == "csr", backend).T
+    return result if out is None else out
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -158,19 +156,14 @@ def sddmm(pattern: Any, a: ArrayLike, b: ArrayLike, *, backend: str | None = Non
         raise TypeError(f"pattern must be a 2-D sparse array, got {type(pattern).__name__}")
     x, y = as_float(as_array(to_host(a), "a"), "a"), as_float(as_array(to_host(b), "b"), "b")
     want = f"(m, k) and (k, n) with pattern (m, n) = {pattern.shape}"
-    if x.ndim != 2 or y.ndim != 2 or (x.shape[0], y.shape[1]) != pattern.shape:
+    fit = x.ndim == y.ndim == 2 and (x.shape[0], y.shape[1]) == pattern.shape
+    if not fit or x.shape[1] != y.shape[0]:
         raise ValueError(f"a and b must have shapes {want}, got {x.shape} and {y.shape}")
-    if x.shape[1] != y.shape[0]:
-        raise ValueError(f"a and b must have shapes {want}, got {x.shape} and {y.shape}")
-    if pattern.format in ("csr", "csc"):
-        check(compressed(pattern), backend)
+    check_all(pattern, backend=backend)
     pattern = pattern.tocsr()
-    structure = compressed(pattern)
     dtype = product_dtype(x.dtype, y.dtype)
-    values = np.empty(structure.indptr[-1], dtype)
-    arrays = structure.indptr, structure.indices[: values.size]
-    sampled = kernels("csr", x, backend).sddmm
-    if not sampled(*arrays, x.astype(dtype, copy=False), y.astype(dtype, copy=False), values):
-        raise broken(structure)
-    indptr, indices = (array.copy() for array in arrays)
+    values = np.empty(pattern.nnz, dtype)
+    indptr, indices = pattern.indptr.copy(), pattern.indices[: values.size].copy()
+    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
+    kernels("csr", x, backend).sddmm(indptr, indices, x, y, values)
     return type(pattern)((values, indices, indptr), shape=pattern.shape)

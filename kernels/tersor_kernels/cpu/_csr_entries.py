@@ -4,7 +4,6 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK, rows_per_block
-from ._csr_blocks import longest_row
 from ._parallel import parallel
 
 
@@ -28,14 +27,10 @@ def _sampled_block(b, step, indptr, indices, x, y, out):
 
 @njit
 def sampled(pool, indptr, indices, x, y, out):
-    """out[p] = x[row of p] . y[column of p]; False if the structure is broken."""
-    if longest_row(pool, indptr, indices, len(y)) < 0:
-        return False
+    """out[p] = x[row of p] . y[column of p] for a structure that has been checked."""
     step = rows_per_block(x.shape[1])
-    blocks = -(-out.size // step)
     args = (step, indptr, indices, x, y, out)
-    parallel(pool, _sampled_block, blocks, args, out.size * (x.shape[1] // 8 + 4))
-    return True
+    parallel(pool, _sampled_block, -(-out.size // step), args, out.size * (x.shape[1] // 8 + 4))
 
 
 @njit

@@ -47,9 +47,9 @@ def matmul_csr(a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns
 
 
 def sddmm(indptr, indices, a, b, out):
-    """out[p] = (a @ b)[row, column] of entry p; False if the structure is not valid."""
+    """out[p] = (a @ b)[row, column] of each entry p of a valid structure."""
     args = _plain(indptr), _unsigned(indices), _plain(a), _plain(b.T)
-    return bool(_csr_entries.sampled(workers(), *args, out))
+    _csr_entries.sampled(workers(), *args, out)
 
 
 def from_dense(w, keep):
