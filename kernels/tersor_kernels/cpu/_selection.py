@@ -1,213 +1,252 @@
 """Exact selection by radix: what pruning and the order statistics share.
 
-Entries are compared by keys: unsigned integers in the wanted order, computed on the fly from the
-bits of a float or an integer. A rule says how, as seven constants:
-
-    magnitude = bits & mask
-    s         = negative if bits > top else positive          # all ones or 0
-    key       = nan if magnitude > inf else (magnitude ^ s) - s + add
-
-(m ^ s) - s is -m where s is all ones, so -0.0 and 0.0 have one key, and so have all NaN.
+Arrays are the bits of (rows, n) as `_keys.as_bits` gives them. Passes over them work on segments:
+short rows, or chunks of long ones, that several threads share.
 """
 
 from functools import cache
-from math import ceil
+from math import ceil, floor, sqrt
 
 import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._parallel import parallel
+from ._keys import key_of, own_keys, unpack
+from ._parallel import parallel, workers
 
 DIGIT = 11  # bits of a radix digit: 2048 counters fit the L1 cache
-# A long row is cut in chunks, each with its own counters, at most CHUNKS of them.
-CHUNK, CHUNKS = 4 * BLOCK, 128
+# A row from LONG entries on is cut in chunks of CHUNK or more, at most CHUNKS of them.
+LONG, CHUNK, CHUNKS = 8 * BLOCK, 4 * BLOCK, 128
+_SCRATCH = 4096  # keys to compute at once, by vectors, before a loop that has none
 
 
-def as_bits(x):
-    """The bits of `x`, C-contiguous, as unsigned integers of 16 bits or more.
-
-    Read-only always, so that kernels are compiled once and not again for read-only input.
-    """
-    if x.dtype.itemsize == 1:
-        x = x.astype(np.int16 if x.dtype.kind == "i" else np.uint16)
-    if not (x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative):
-        x = np.array(x, x.dtype.newbyteorder("="), order="C")
-    bits = x.view(f"u{x.dtype.itemsize}")
-    bits.flags.writeable = False
-    return bits
-
-
-@cache
-def key_rule(dtype, order, nan="low"):
-    """The constants of the keys of `dtype`, and how many low bits of a key can differ from 0.
-
-    order : "ascending", "descending": a larger, smaller entry has a larger key; "magnitude"
-    nan : "low" or "high", the key of NaN: below or above all others
-    """
-    kind = "f" if dtype.name == "bfloat16" else dtype.kind
-    width = 8 * max(dtype.itemsize, 2)
-    ones, half = 2**width - 1, 2 ** (width - 1)
-    mask, top, inf, positive, negative = ones, half - 1, ones, 0, 0
-    if kind == "f":
-        mask, negative = half - 1, ones
-        inf = int(np.array(np.inf, dtype).view(f"u{dtype.itemsize}"))
-    if order == "magnitude":
-        # One is left free below, for NaN. |-2**(width-1)| takes the whole width.
-        add = 1 if kind == "f" else 0
-        negative = ones if kind == "i" else 0
-        width -= kind == "f"
-    elif order == "ascending":
-        add = 0 if kind in "ub" else half
-    else:
-        positive, negative = ones, ones - negative
-        add = ones if kind in "ub" else half - (kind == "i")
-    if kind in "ub":
-        top = ones
-    nan_key = 0 if nan == "low" else 2**width - 1
-    constants = (mask, top, positive, negative, add, inf, nan_key)
-    return np.array(constants, f"u{max(dtype.itemsize, 2)}"), width
-
-
-def key_from(value, dtype, order, constants):
-    """The smallest key of entries that are at least `value`; None if none can be."""
-    add = int(constants[4])
-    if dtype.kind in "iub":
-        info = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
-        smallest, largest = info.min, info.max
-        if order == "magnitude":
-            smallest, largest = 0, max(info.max, -info.min)
-        if value > largest:
-            return None
-        return constants.dtype.type(ceil(max(value, smallest)) + (order == "ascending") * add)
-    with np.errstate(over="ignore"):
-        nearest = np.array(max(value, 0) if order == "magnitude" else value).astype(dtype)
-    magnitude = int(np.abs(nearest).view(f"u{dtype.itemsize}"))
-    key = add + (-magnitude if nearest < 0 else magnitude)
-    return constants.dtype.type(key + (float(nearest) < value))
+def chunks_of_row(n):
+    """In how many segments a row of n entries is cut."""
+    return 1 if n < LONG else min(CHUNKS, -(-n // CHUNK))
 
 
 @njit(forceinline=True)
-def unpack(constants):
-    """The constants by value: read from the array, they would be read again for each entry."""
-    c = constants
-    return (c[0], c[1], c[2], c[3], c[4], c[5], c[6])
+def segment(s, segments, n):
+    """Where segment s of n entries begins and ends: a row, or a chunk of a long one."""
+    return s * n // segments, (s + 1) * n // segments
 
 
 @njit(forceinline=True)
-def key_of(bits, rule):
-    mask, top, positive, negative, add, inf, nan = rule
-    magnitude = bits & mask
-    s = negative if bits > top else positive
-    return nan if magnitude > inf else type(bits)((magnitude ^ s) - s + add)
+def blocks_of(segments, n):
+    """How many blocks of about BLOCK entries."""
+    step = max(1, BLOCK * segments // max(n, 1))
+    return -(-segments // step)
+
+
+@njit(forceinline=True)
+def segments_of(b, segments, n):
+    """The segments of block b."""
+    step = max(1, BLOCK * segments // max(n, 1))
+    return range(b * step, min(segments, (b + 1) * step))
+
+
+def count_nan(bits, constants):
+    """How many entries of each row are NaN."""
+    rows, n = bits.shape
+    counts = np.zeros((rows, chunks_of_row(n)), np.int64)
+    _count_nan(workers(), bits.reshape(-1), constants, counts.reshape(-1))
+    return counts.sum(axis=1)
 
 
 @njit
 def _count_nan_block(b, x, rule, counts):
     mask, inf = rule[0], rule[5]
-    part = x[b * BLOCK : (b + 1) * BLOCK]
-    count = np.int32(0)
-    for i in range(part.size):
-        count += np.int32((part[i] & mask) > inf)
-    counts[b] = count
+    for s in segments_of(b, counts.size, x.size):
+        start, end = segment(s, counts.size, x.size)
+        part, count = x[start:end], np.int32(0)
+        for i in range(part.size):
+            count += np.int32((part[i] & mask) > inf)
+        counts[s] = count
 
 
 @njit
-def count_nan(pool, x, constants):
-    """How many entries of a 1-D array of bits are NaN."""
-    blocks = -(-x.size // BLOCK)
-    counts = np.empty(blocks, np.int64)
-    parallel(pool, _count_nan_block, blocks, (x, unpack(constants), counts), x.size // 4)
-    return counts.sum()
+def _count_nan(pool, x, constants, counts):
+    args = (x, unpack(constants), counts)
+    parallel(pool, _count_nan_block, blocks_of(counts.size, x.size), args, x.size // 4)
 
 
-@njit(forceinline=True)
-def chunk(b, chunks, n):
-    """Where chunk b of n entries begins and ends."""
-    return b * n // chunks, (b + 1) * n // chunks
-
-
-@njit
-def chunks_of(n):
-    return min(CHUNKS, -(-n // CHUNK))
+def count_against(bits, constants, keys):
+    """How many keys are larger than that of their row, and equal: (rows, chunks), twice."""
+    rows, n = bits.shape
+    t = np.repeat(keys, chunks_of_row(n))
+    counts = np.empty((2, t.size), np.int64)
+    _count(workers(), bits.reshape(-1), constants, t, *counts)
+    return counts.reshape(2, rows, -1)
 
 
 @njit
-def histogram_block(b, x, rule, low, shift, counts):
-    """Count the digits of the keys of chunk b from `low` on; other keys fall in the last place."""
-    start, end = chunk(b, counts.shape[0], x.size)
-    part, count = x[start:end], counts[b]
-    count[:] = 0
-    outside = type(low)(count.size - 1)
-    for i in range(part.size):
-        digit = type(low)(key_of(part[i], rule) - low) >> shift
-        count[min(digit, outside)] += 1
+def _count_block(b, x, rule, t, larger, equal):
+    for s in segments_of(b, t.size, x.size):
+        start, end = segment(s, t.size, x.size)
+        part, bound = x[start:end], t[s]
+        above, same = np.int32(0), np.int32(0)
+        for i in range(part.size):
+            key = key_of(part[i], rule)
+            above += np.int32(key > bound)
+            same += np.int32(key == bound)
+        larger[s], equal[s] = above, same
 
 
 @njit
-def _gather_block(b, x, rule, low, shift, starts, out):
-    """Write the keys of chunk b whose digit is 0 to `out`, from starts[b] on."""
-    start, end = chunk(b, starts.size - 1, x.size)
-    part, result = x[start:end], out[starts[b] : starts[b + 1]]
-    j = 0
-    for i in range(part.size):
-        key = key_of(part[i], rule)
-        if type(low)(key - low) >> shift == 0:
-            result[j] = key
-            j += 1
+def _count(pool, x, constants, t, larger, equal):
+    args = (x, unpack(constants), t, larger, equal)
+    parallel(pool, _count_block, blocks_of(t.size, x.size), args, x.size // 2)
 
 
-@njit
-def kth_largest(pool, x, rule, width, k):
-    """The k-th largest key (k from 1) of a 1-D array of bits; how many are larger, and equal.
+def kth_largest(bits, constants, width, k):
+    """The k-th largest key (from 1) of each row, and how many are larger and equal.
 
-    Most significant digit first. Once an eighth or less of the entries can still be the one, their
-    keys are gathered, and only those are read from then on.
+    k : an int, or one for each row
     """
-    U = x.dtype.type
-    source, low, larger, shift = x, U(0), 0, np.int64(width)
+    rows, n = bits.shape
+    k = np.full(rows, k, np.int64)
+    keys, larger, equal = np.empty(rows, bits.dtype), np.empty_like(k), np.empty_like(k)
+    if n < LONG:
+        _kth_of_short_rows(workers(), bits, constants, k, keys, larger, equal)
+    else:
+        for r in range(rows):
+            found = _kth_by_sample(bits[r], constants, width, int(k[r]))
+            found = found or _kth_by_digits(bits[r], constants, width, int(k[r]))
+            keys[r], larger[r], equal[r] = found
+    return keys, larger, equal
+
+
+def _kth_by_sample(x, constants, width, k):
+    """Gather the keys between two that the k-th lies between almost surely, and select there.
+
+    One pass instead of two. None if the k-th does not lie there, or too much else does.
+    """
+    n, m = x.size, 16384 if x.size < 2**22 else 65536
+    rank, slack = m * k / n, 4.5 * sqrt(m * k / n * (1 - k / n)) + 2
+    ranks = np.array([floor(rank - slack), ceil(rank + slack)])
+    sample = x[(_spread(m) * n).astype(np.int64)]
+    twice = np.stack([sample, sample])
+    (high, low), _, _ = kth_largest(twice, constants, width, ranks.clip(1, m))
+    high = high if ranks[0] > 0 else ~x.dtype.type(0)
+    low = low if ranks[1] <= m else x.dtype.type(0)
+    larger, between, keys = _keys_between(x, constants, low, high)
+    if not larger < k <= larger + between:
+        return None
+    if low == high:
+        return low, larger, between
+    return None if keys is None else _kth_of_keys(keys, width, k, larger)
+
+
+@cache
+def _spread(m):
+    """m numbers in 0..1, evenly spread and with no period that data could have (Weyl)."""
+    return np.arange(m) * 0.6180339887498949 % 1
+
+
+def _kth_of_keys(keys, width, k, larger):
+    """The k-th largest, where those larger than all of `keys` are already counted."""
+    key, more, equal = kth_largest(keys[None], own_keys(keys.dtype), width, k - larger)
+    return key[0], larger + int(more[0]), int(equal[0])
+
+
+def _keys_between(x, constants, low, high):
+    """How many keys are larger than high, how many between, and these; None if they are many."""
+    chunks = chunks_of_row(x.size)
+    counts = np.empty((2, chunks), np.int64)
+    gathered = np.empty((chunks, x.size // chunks // 8), x.dtype)
+    _gather_between(workers(), x, constants, low, high, *counts, gathered)
+    larger, between = counts.sum(axis=1).tolist()
+    if counts[1].max() >= gathered.shape[1]:  # what came last was overwritten
+        return larger, between, None
+    pieces = [piece[:count] for piece, count in zip(gathered, counts[1], strict=True)]
+    return larger, between, np.concatenate(pieces)
+
+
+@njit
+def _gather_between_block(b, x, rule, low, high, larger, between, out):
+    """Mark what is between, which vectorizes; then collect, skipping eight at once without any."""
+    start, end = segment(b, larger.size, x.size)
+    result, last = out[b], out.shape[1] - 1
+    keys, marks = np.empty(_SCRATCH, x.dtype), np.empty(_SCRATCH, np.uint8)
+    eight = marks.view(np.uint64)
+    above, j = 0, 0
+    for first in range(start, end, _SCRATCH):
+        part = x[first : min(first + _SCRATCH, end)]
+        count = np.int32(0)
+        for i in range(part.size):
+            key = key_of(part[i], rule)
+            count += np.int32(key > high)
+            marks[i] = (key >= low) & (key <= high)
+            keys[i] = key
+        marks[part.size :] = 0
+        for e in range(-(-part.size // 8)):
+            if eight[e] != 0:
+                for i in range(8 * e, 8 * e + 8):
+                    result[min(j, last)] = keys[i]  # the next one overwrites it if not marked
+                    j += marks[i]
+        above += count
+    larger[b], between[b] = above, j
+
+
+@njit
+def _gather_between(pool, x, constants, low, high, larger, between, out):
+    args = (x, unpack(constants), low, high, larger, between, out)
+    parallel(pool, _gather_between_block, larger.size, args, x.size)
+
+
+def _kth_by_digits(x, constants, width, k):
+    """By radix, the most significant digit first, until few keys are left."""
+    low, larger, shift = 0, 0, width
     while True:
         digit_bits = min(DIGIT, shift)
         shift -= digit_bits
-        chunks = chunks_of(source.size)
-        counts = np.empty((chunks, 2**digit_bits + 1), np.int64)
-        args = (source, rule, low, U(shift), counts)
-        parallel(pool, histogram_block, chunks, args, source.size)
-        digit = 2**digit_bits - 1
-        equal = counts[:, digit].sum()
-        while larger + equal < k:
-            larger += equal
-            digit -= 1
-            equal = counts[:, digit].sum()
-        low = U(low + (U(digit) << U(shift)))
+        counts = histogram(x, constants, low, shift, digit_bits)
+        from_digit = counts[::-1].cumsum()[::-1]
+        digit = int((from_digit >= k - larger).nonzero()[0][-1])
+        equal = int(counts[digit])
+        larger += int(from_digit[digit]) - equal
+        low += digit << shift
         if shift == 0:
-            return low, larger, equal
-        if equal <= source.size // 8:
-            starts = np.zeros(chunks + 1, np.int64)
-            starts[1:] = np.cumsum(counts[:, digit])
-            gathered = np.empty(equal, x.dtype)
-            args = (source, rule, low, U(shift), starts, gathered)
-            parallel(pool, _gather_block, chunks, args, source.size)
-            source = gathered
-            ones = U(~U(0))
-            rule = (ones, ones, U(0), U(0), U(0), ones, U(0))  # a key is its own key
+            return x.dtype.type(low), larger, equal
+        if equal <= x.size // 8:
+            bounds = (x.dtype.type(low), x.dtype.type(low + (1 << shift) - 1))
+            _, _, keys = _keys_between(x, constants, *bounds)
+            if keys is not None:
+                return _kth_of_keys(keys, width, k, larger)
+
+
+def histogram(x, constants, low, shift, digit_bits):
+    """How often each digit of a row occurs, where the bits above it are those of `low`."""
+    counts = np.empty((chunks_of_row(x.size), 2**digit_bits + 1), np.int64)
+    _histogram(workers(), x, constants, x.dtype.type(low), x.dtype.type(shift), counts)
+    return counts[:, :-1].sum(axis=0)
 
 
 @njit
-def counters(n):
-    """Scratch for `kth_largest_of_row` of n keys: about as many counters as keys."""
-    size = 16
-    while size < min(n, 2**DIGIT):
-        size *= 2
-    return np.empty(size, np.int64)
+def _histogram_block(b, x, rule, low, shift, counts):
+    """Keys with other digits above fall in the last place."""
+    start, end = segment(b, counts.shape[0], x.size)
+    digits, count = np.empty(_SCRATCH, np.uint16), counts[b]
+    count[:] = 0
+    outside = type(low)(count.size - 1)
+    for first in range(start, end, _SCRATCH):
+        part = x[first : min(first + _SCRATCH, end)]
+        for i in range(part.size):
+            digit = type(low)(key_of(part[i], rule) - low) >> shift
+            digits[i] = digit if digit < outside else outside
+        for i in range(part.size):
+            count[digits[i]] += 1
 
 
 @njit
-def kth_largest_of_row(keys, k, counts):
-    """`kth_largest` of a few keys, which are destroyed: the digits are those in which they differ.
+def _histogram(pool, x, constants, low, shift, counts):
+    args = (x, unpack(constants), low, shift, counts)
+    parallel(pool, _histogram_block, counts.shape[0], args, x.size)
 
-    Left over at the end are as many keys as are equal.
-    """
+
+@njit
+def _kth_of_row(keys, k, counts):
+    """As `kth_largest`; `keys` are destroyed. The digits are those in which the keys differ."""
     larger, n = 0, keys.size
     low, high = keys.min(), keys.max()
     while low != high:
@@ -231,3 +270,23 @@ def kth_largest_of_row(keys, k, counts):
                 low, high = min(low, key), max(high, key)
         n = kept
     return low, larger, n
+
+
+@njit
+def _kth_of_short_rows_block(b, x, rule, k, t, larger, equal):
+    n = x.shape[1]
+    size = 16  # about as many counters as keys
+    while size < min(n, 2**DIGIT):
+        size *= 2
+    keys, counts = np.empty(n, x.dtype), np.empty(size, np.int64)
+    for r in segments_of(b, t.size, x.size):
+        row = x[r]
+        for i in range(n):
+            keys[i] = key_of(row[i], rule)
+        t[r], larger[r], equal[r] = _kth_of_row(keys, k[r], counts)
+
+
+@njit
+def _kth_of_short_rows(pool, x, constants, k, t, larger, equal):
+    args = (x, unpack(constants), k, t, larger, equal)
+    parallel(pool, _kth_of_short_rows_block, blocks_of(t.size, x.size), args, 4 * x.size)

@@ -3,44 +3,33 @@
 import numpy as np
 
 from .._jit import njit
-from . import _selection
-from ._common import BLOCK, rows_per_block
+from . import _keys, _selection
+from ._keys import key_of, unpack
 from ._parallel import parallel, workers
-from ._selection import (
-    DIGIT,
-    chunk,
-    chunks_of,
-    counters,
-    histogram_block,
-    key_of,
-    kth_largest,
-    kth_largest_of_row,
-    unpack,
-)
+from ._selection import blocks_of, segment, segments_of
 
-_LONG_ROW = 8 * BLOCK  # entries from which a row is given to several threads
-_SHORT_ROW = 16  # entries up to which comparing all pairs beats counting digits
+_SHORT_ROW = 16  # entries up to which comparing all pairs beats selecting
+_ROWS = 256  # compared at once
 
 
 def count_nan(x):
     """How many entries are NaN."""
-    bits = _selection.as_bits(x).reshape(-1)
-    constants, _ = _selection.key_rule(x.dtype, "ascending")
-    return int(_selection.count_nan(workers(), bits, constants))
+    constants, _ = _keys.key_rule(x.dtype, "ascending")
+    return int(_selection.count_nan(_keys.as_bits(x).reshape(1, -1), constants)[0])
 
 
 def prune_mask(x, k, threshold, magnitude, nan, out=None):
     """Which k entries of each row of (rows, n), or which from `threshold` on, are kept."""
     out = np.empty(x.shape, bool) if out is None else out
-    _keep(x, k, threshold, "magnitude" if magnitude else "ascending", nan, 0, 1, out.view(np.uint8))
+    order = "magnitude" if magnitude else "ascending"
+    _keep(x, k, threshold, order, nan, 0, 1, out.view(np.uint8))
     return out
 
 
 def prune(x, k, threshold, nan, out=None):
     """The entries that `prune_mask` keeps by magnitude, 0 for the others."""
     out = np.empty(x.shape, x.dtype) if out is None else out
-    bits = out.view(f"u{out.dtype.itemsize}")
-    _keep(x, k, threshold, "magnitude", nan, -1, 0, bits)
+    _keep(x, k, threshold, "magnitude", nan, -1, 0, out.view(f"u{out.dtype.itemsize}"))
     return out
 
 
@@ -61,19 +50,20 @@ def global_counts(tensors, k, least, magnitude):
     on, for every digit, and only the sum is compared with k.
     """
     order = "magnitude" if magnitude else "ascending"
-    constants, shift = _selection.key_rule(tensors[0].dtype, order)
-    bits = [_selection.as_bits(x) for x in tensors]
-    low, larger = constants.dtype.type(0), np.zeros(len(tensors), np.int64)
+    constants, shift = _keys.key_rule(tensors[0].dtype, order)
+    bits = [_keys.as_bits(x) for x in tensors]
+    low, larger = 0, np.zeros(len(tensors), np.int64)
     least = np.array(least)
     while shift:
-        digit_bits = min(DIGIT, shift)
+        digit_bits = min(_selection.DIGIT, shift)
         shift -= digit_bits
-        counts = np.array([_digits(workers(), x, constants, low, shift, digit_bits) for x in bits])
+        counts = [_selection.histogram(x, constants, low, shift, digit_bits) for x in bits]
+        counts = np.array(counts)
         from_digit = larger[:, None] + counts[:, ::-1].cumsum(axis=1)[:, ::-1]
         enough = np.maximum(from_digit, least[:, None]).sum(axis=0) >= k
         digit = int(enough.nonzero()[0][-1])
         larger += counts[:, digit + 1 :].sum(axis=1)
-        low = constants.dtype.type(int(low) + (digit << shift))
+        low += digit << shift
     kept = np.maximum(larger, least)
     room = np.maximum(larger + counts[:, digit], least) - kept
     spare = k - kept.sum() - (room.cumsum() - room)  # the first tensor's equals come first
@@ -82,22 +72,38 @@ def global_counts(tensors, k, least, magnitude):
 
 def _keep(x, k, threshold, order, nan, copied, set_, out):
     """out = (bits of x & copied) | set_ where kept, else 0."""
-    constants, width = _selection.key_rule(x.dtype, order, "high" if nan == "keep" else "low")
-    bits = _selection.as_bits(x)
-    how = (copied, set_)
-    if threshold is not None:
-        key = _selection.key_from(threshold, x.dtype, order, constants)
-        if key is None:
-            out[...] = 0
-        else:
-            _keep_from(workers(), bits.reshape(-1), constants, key, how, out.reshape(-1))
-    elif k == 0:
+    constants, width = _keys.key_rule(x.dtype, order, "high" if nan == "keep" else "low")
+    bits = _keys.as_bits(x)
+    rows, n = x.shape
+    if k is None:
+        key = _keys.key_from(threshold, x.dtype, order, constants)
+        t = np.full(rows, key or 0, bits.dtype)
+        spares = np.full((rows, _selection.chunks_of_row(n)), -1)
+        k = n if key is not None else 0
+    elif 0 < k and n > _SHORT_ROW:
+        t, larger, equal = _selection.kth_largest(bits, constants, width, k)
+        spares = _spares(bits, constants, t, k - larger, equal)
+    if k == 0:
         out[...] = 0
-    elif x.shape[1] < _LONG_ROW:
-        _keep_rows(workers(), bits, constants, k, how, out)
+    elif threshold is None and n <= _SHORT_ROW:
+        _keep_of_few(workers(), bits, constants, k, (copied, set_), out)
     else:
-        for row, result in zip(bits, out, strict=True):
-            _keep_largest(workers(), row, constants, width, k, how, result)
+        t = np.repeat(t, spares.shape[1])
+        args = (constants, t, spares.reshape(-1), (copied, set_), out.reshape(-1))
+        _keep_from(workers(), bits.reshape(-1), *args)
+
+
+def _spares(bits, constants, t, spare, equal):
+    """How many of the keys equal to t to keep in each chunk: the first, together `spare`; -1: all.
+
+    Only where some are kept and some are not they have to be counted.
+    """
+    spares = np.where(spare == equal, -1, spare)[:, None]
+    chunks = _selection.chunks_of_row(bits.shape[1])
+    if chunks == 1 or (spares < 0).all():
+        return spares.repeat(chunks, axis=1)
+    _, equal = _selection.count_against(bits, constants, t)
+    return np.clip(spare[:, None] - (equal.cumsum(axis=1) - equal), 0, equal)
 
 
 @njit(forceinline=True)
@@ -107,96 +113,58 @@ def _written(bits, kept, how, out):
 
 
 @njit
-def _keep_first(x, rule, t, spare, how, out):
-    """Keep the keys above t, and the first `spare` of those equal to it."""
-    for i in range(x.size):
-        key = key_of(x[i], rule)
-        equal = key == t
-        kept = (key > t) | (equal & (spare > 0))
-        spare -= equal
-        out[i] = _written(x[i], kept, how, out)
-
-
-@njit
-def _keep_block(b, x, rule, t, spares, how, out):
-    """Keep in chunk b the keys above t, and the first spares[b] of those equal to it, -1 for all.
-
-    Only a chunk in which some are kept and some are not has to count them.
-    """
-    start, end = chunk(b, spares.size, x.size)
-    part, result = x[start:end], out[start:end]
-    if spares[b] > 0:
-        _keep_first(part, rule, t, spares[b], how, result)
-        return
-    all_equal = spares[b] < 0
-    for i in range(part.size):
-        key = key_of(part[i], rule)
-        kept = (key > t) | ((key == t) & all_equal)
-        result[i] = _written(part[i], kept, how, out)
-
-
-@njit
-def _count_equal_block(b, x, rule, t, counts):
-    start, end = chunk(b, counts.size, x.size)
-    part = x[start:end]
-    count = np.int32(0)
-    for i in range(part.size):
-        count += np.int32(key_of(part[i], rule) == t)
-    counts[b] = count
-
-
-@njit
-def _keep_rows_block(b, x, rule, k, how, out):
-    n = x.shape[1]
-    step = rows_per_block(n)
-    keys, counts = np.empty(n, x.dtype), counters(n)
-    for r in range(b * step, min(x.shape[0], (b + 1) * step)):
-        row, result = x[r], out[r]
-        for i in range(n):
-            keys[i] = key_of(row[i], rule)
-        if n <= _SHORT_ROW:
-            for i in range(n):
-                before = 0
-                for j in range(n):
-                    before += (keys[j] > keys[i]) | ((keys[j] == keys[i]) & (j < i))
-                result[i] = _written(row[i], before < k, how, out)
+def _keep_from_block(b, x, rule, t, spares, how, out):
+    for s in segments_of(b, t.size, x.size):
+        start, end = segment(s, t.size, x.size)
+        part, result, bound, spare = x[start:end], out[start:end], t[s], spares[s]
+        if spare > 0:
+            for i in range(part.size):
+                key = key_of(part[i], rule)
+                equal = key == bound
+                result[i] = _written(part[i], (key > bound) | (equal & (spare > 0)), how, out)
+                spare -= equal
         else:
-            t, larger, _ = kth_largest_of_row(keys, k, counts)
-            _keep_first(row, rule, t, k - larger, how, result)
+            all_equal = spare < 0
+            for i in range(part.size):
+                key = key_of(part[i], rule)
+                kept = (key > bound) | ((key == bound) & all_equal)
+                result[i] = _written(part[i], kept, how, out)
 
 
 @njit
-def _keep_from(pool, x, constants, t, how, out):
-    spares = np.full(chunks_of(x.size), -1)
-    parallel(pool, _keep_block, spares.size, (x, unpack(constants), t, spares, how, out), x.size)
+def _keep_from(pool, x, constants, t, spares, how, out):
+    """Keep in each segment the keys above t and the first `spares` of those equal, -1 for all."""
+    args = (x, unpack(constants), t, spares, how, out)
+    parallel(pool, _keep_from_block, blocks_of(t.size, x.size), args, x.size)
 
 
 @njit
-def _digits(pool, x, constants, low, shift, digit_bits):
-    """How often each digit of the keys occurs; the digits above it are those of `low`."""
-    counts = np.zeros((chunks_of(x.size), 2**digit_bits + 1), np.int64)
-    args = (x, unpack(constants), low, x.dtype.type(shift), counts)
-    parallel(pool, histogram_block, counts.shape[0], args, x.size)
-    return counts[:, :-1].sum(axis=0)
+def _keep_of_few_block(b, x, rule, k, how, out):
+    """Transposed, so that the pairs of many rows are compared at once, by vectors."""
+    rows, n = x.shape
+    k = x.dtype.type(k)
+    mine = segments_of(b, rows, x.size)
+    keys = np.empty((n, _ROWS), x.dtype)
+    before = np.empty(_ROWS, x.dtype)
+    for first in range(mine.start, mine.stop, _ROWS):
+        count = min(_ROWS, mine.stop - first)
+        part, result = x[first : first + count], out[first : first + count]
+        for i in range(n):
+            for r in range(count):
+                keys[i, r] = key_of(part[r, i], rule)
+        for i in range(n):
+            before[:] = 0
+            own = keys[i]
+            for j in range(n):
+                other = keys[j]
+                for r in range(count):
+                    before[r] += (other[r] > own[r]) | ((other[r] == own[r]) & (j < i))
+            for r in range(count):
+                result[r, i] = _written(part[r, i], before[r] < k, how, out)
 
 
 @njit
-def _keep_largest(pool, x, constants, width, k, how, out):
-    rule = unpack(constants)
-    t, larger, equal = kth_largest(pool, x, rule, width, k)
-    spares = np.full(chunks_of(x.size), -1)
-    if larger + equal > k:
-        parallel(pool, _count_equal_block, spares.size, (x, rule, t, spares), x.size)
-        spare = k - larger
-        for b in range(spares.size):
-            equal = spares[b]
-            spares[b] = -1 if equal <= spare else spare
-            spare = max(0, spare - equal)
-    parallel(pool, _keep_block, spares.size, (x, rule, t, spares, how, out), x.size)
-
-
-@njit
-def _keep_rows(pool, x, constants, k, how, out):
-    blocks = -(-x.shape[0] // rows_per_block(x.shape[1]))
+def _keep_of_few(pool, x, constants, k, how, out):
+    """Keep k entries of each short row: those with fewer than k before them."""
     args = (x, unpack(constants), k, how, out)
-    parallel(pool, _keep_rows_block, blocks, args, 4 * x.size)
+    parallel(pool, _keep_of_few_block, blocks_of(x.shape[0], x.size), args, 4 * x.size)
