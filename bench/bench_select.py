@@ -1,0 +1,7 @@
+"""Top-k and order statistics against their peers: pytest bench/bench_select.py"""
+
+from tersor_bench.pytest import bench_cases
+
+from tersor_bench.cases.select import CASES
+
+test_select = bench_cases(CASES)

@@ -1,0 +1,172 @@
+"""From NumPy's arguments to the selection kernels and back; None where NumPy has to do it."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from ._backends import kernels
+from ._dtypes import FLOATS
+from ._quantiles import METHODS, mix, positions
+from ._rows import as_rows
+
+# Entries below which NumPy is faster, crossovers on 2 cores with AVX-512: it selects one place by
+# vectors, several at a tenth of that speed.
+SMALL, SMALL_PARTITION = 2**14, 2**20
+
+
+def is_ranked(x: Any) -> bool:
+    """Whether the kernels have an order for this dtype."""
+    return x.dtype.name in FLOATS or x.dtype.kind in "iub"
+
+
+def native(x: Any) -> Any:
+    """`x` in native byte order."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def _taken(a: Any, backend: str | None, small: int = SMALL) -> Any:
+    """`a` as an array that the kernels should work on; None if it is NumPy's."""
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(a, cupy.ndarray):
+        return a
+    if type(a) is not np.ndarray:
+        if not isinstance(a, (list, tuple)):
+            return None  # a number, a subclass, an array of another library
+        a = np.asarray(a)
+    if backend is None and a.size < small and a.dtype.name != "bfloat16":
+        return None
+    return native(a) if a.ndim and a.size and is_ranked(a) else None
+
+
+def partition_job(
+    a: Any, kth: Any, axis: Any, kind: Any, order: Any, backend: str | None
+) -> tuple[Any, list[int], Callable[[Any], Any]] | None:
+    """Rows, the places in ascending order, and the way back."""
+    x, places = _taken(a, backend, SMALL_PARTITION), np.asarray(kth)
+    if x is None or kind != "introselect" or order is not None:
+        return None
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    if places.dtype.kind not in "iu" or places.ndim > 1 or places.size == 0:
+        return None
+    if not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
+        return None
+    n = x.shape[axis]
+    if places.min() < -n or places.max() >= n:
+        return None
+    rows, restore = as_rows(x, int(axis) % x.ndim)
+    return rows, np.unique(places.astype(np.int64) % n).tolist(), restore
+
+
+def medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend: Any) -> Any:
+    """The median of each slice: of what is not NaN, or NaN where there is one."""
+    x = _taken(a, backend)
+    if x is None or x.dtype.kind == "b":
+        return None
+    rows, shape = _slices(x, axis, keepdims)
+    run = kernels("select", x, backend)
+    nans = _count_nan(run, rows)
+    n = rows.shape[1] - nans if skip_nan else np.full(len(rows), rows.shape[1])
+    ranks = np.stack([np.maximum(n - 1, 0) // 2, np.minimum(n // 2, rows.shape[1] - 1)], axis=1)
+    two = _wide(run.order_statistics(rows, ranks))
+    result = np.mean(two[:, :1], axis=1)  # in the dtype that a mean has
+    even = n % 2 == 0
+    result[even] = np.mean(two[even], axis=1)
+    result[_unknown(nans, n, skip_nan)] = np.nan
+    return _finished(result.astype(_narrow(x, result)).reshape(shape), out)
+
+
+def quantiles(
+    a: Any,
+    q: Any,
+    axis: Any,
+    out: Any,
+    keepdims: Any,
+    method: str,
+    weights: Any,
+    is_percent: bool,
+    skip_nan: bool,
+    backend: Any,
+) -> Any:
+    """The quantiles of each slice: of what is not NaN, or NaN where there is one."""
+    x = _taken(a, backend)
+    if x is None or x.dtype.kind == "b" or weights is not None or method not in METHODS:
+        return None
+    is_weak = type(q) in (int, float)  # NumPy's: the result keeps the dtype of the array
+    share = np.asarray(np.true_divide(q, 100) if is_percent else q)
+    if share.dtype != np.float64 or share.ndim > 1 or share.size == 0:
+        return None
+    if not ((share >= 0) & (share <= 1)).all():
+        return None
+    rows, shape = _slices(x, axis, keepdims)
+    run = kernels("select", x, backend)
+    nans = _count_nan(run, rows)
+    n = rows.shape[1] - nans
+    every = n[:, None] if skip_nan else rows.shape[1]
+    below, above, weight = positions(method, every, share.reshape(1, -1))
+    if weight is None:
+        result = _wide(run.order_statistics(rows, below))
+    else:
+        ranks = np.stack([below, above], axis=2).reshape(len(below), -1)  # they share passes
+        picked = _wide(run.order_statistics(rows, ranks))
+        result = mix(picked[:, ::2], picked[:, 1::2], weight, is_weak)
+    dtype = _narrow(x, result) if is_weak or weight is None else result.dtype
+    if nans.any():
+        unknown = _unknown(nans, n, skip_nan)
+        is_whole = axis is None or len(normalize_axis_tuple(axis, x.ndim)) == x.ndim
+        result[unknown] = np.nan
+        if unknown.all() and is_whole and (skip_nan or share.ndim == 0):
+            dtype = x.dtype  # as NumPy returns a NaN of the array itself
+    return _finished(result.T.astype(dtype).reshape(share.shape + shape), out)
+
+
+def _slices(x: Any, axis: Any, keepdims: Any) -> tuple[Any, tuple[int, ...]]:
+    """(rows, n), a row for each entry of the result, and the shape of the result."""
+    axes = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    rows = x.transpose(*kept, *sorted(axes))
+    sizes = tuple(x.shape[i] for i in kept)
+    if keepdims:
+        shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    else:
+        shape = sizes
+    return rows.reshape(prod(sizes), x.size // max(1, prod(sizes))), shape
+
+
+def _count_nan(run: Any, rows: Any) -> Any:
+    if rows.dtype.kind in "iub":
+        return np.zeros(len(rows), np.int64)
+    return run.count_nan(rows)
+
+
+def _unknown(nans: Any, n: Any, skip_nan: bool) -> Any:
+    """The rows whose result is NaN, with NumPy's warning."""
+    if not skip_nan:
+        return nans > 0
+    if not n.all():
+        warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=6)
+    return n == 0
+
+
+def _wide(x: Any) -> Any:
+    """bfloat16, with which NumPy does not compute as it does with its own floats, as float32."""
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x
+
+
+def _narrow(x: Any, result: Any) -> Any:
+    return x.dtype if x.dtype.name == "bfloat16" else result.dtype
+
+
+def _finished(result: Any, out: Any) -> Any:
+    """`result`, a scalar if 0-D; written to `out` if it fits, else None: NumPy knows the error."""
+    if out is None:
+        return result[()]
+    if np.shape(out) != result.shape or out.dtype != result.dtype:
+        return None
+    out[...] = result
+    return out

@@ -1,0 +1,438 @@
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_dtypes import bfloat16
+
+import tersor
+from tersor._quantiles import METHODS
+from tersor.testing import (
+    KINDS,
+    SPECIAL_KINDS,
+    assert_identical,
+    hostile,
+    layouts,
+    unchanged,
+)
+
+DTYPES = [
+    np.float16,
+    bfloat16,
+    np.float32,
+    np.float64,
+    np.int8,
+    np.uint8,
+    np.int32,
+    np.uint64,
+    bool,
+]
+# Short rows, a row that is shared by the threads in two chunks, and one in four.
+SHAPES = [(1, 1), (5, 4), (3, 17), (2, 1100), (1, 131072), (1, 200003)]
+NUMBERS = [np.float16, np.float32, np.float64, np.int8, np.uint16, np.int64]
+in_each_kind = pytest.mark.parametrize("kind", KINDS + SPECIAL_KINDS)
+
+
+def widened(x):
+    """float16 and bfloat16 as float32: NumPy 2.4 sorts subnormal float16 wrongly by AVX-512."""
+    return x.astype(np.float32) if x.dtype.name in ("float16", "bfloat16") else x
+
+
+def sorted_rows(x, largest=False):
+    """The indices that sort each row, NaN last, equal entries in order."""
+    x = widened(x)
+    if not largest:
+        return np.argsort(x, axis=1, kind="stable")
+    places = np.unique(x, return_inverse=True)[1].reshape(x.shape)  # ascending, NaN last
+    return np.argsort(np.where(np.isnan(x), 1, -places), axis=1, kind="stable")
+
+
+@in_each_kind
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_top_k_is_what_sorting_puts_first(backend, dtype, kind):
+    for shape in SHAPES:
+        if shape[1] > 2000 and dtype not in (np.float32, np.float64, np.int8):
+            continue
+        x = hostile(kind, shape, dtype)
+        for mode in ("largest", "smallest"):
+            order = sorted_rows(x, mode == "largest")
+            for k in {0, 1, shape[1] // 3, shape[1]}:
+                got = tersor.top_k(x, k, mode=mode, backend=backend)
+                assert_identical(got.indices, order[:, :k])
+                assert_identical(got.values, np.take_along_axis(x, order[:, :k], axis=1))
+                some = tersor.top_k(x, k, mode=mode, sorted=False, backend=backend)
+                assert_identical(some.indices, np.sort(order[:, :k], axis=1))
+                assert_identical(some.values, np.take_along_axis(x, some.indices, axis=1))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2, -1, -3])
+def test_top_k_axis_and_layout(backend, axis):
+    x = hostile("ties", (6, 7, 8))
+    want = tersor.top_k(x, 3, axis=axis, backend=backend)
+    along = x.ravel() if axis is None else x
+    order = np.argsort(-along, axis=axis or 0, kind="stable").take(range(3), axis=axis or 0)
+    assert_identical(want.indices, order)
+    assert_identical(want.values, np.take_along_axis(along, order, axis=axis or 0))
+    for name, view in layouts(x):
+        with unchanged(view):
+            got = tersor.top_k(view, 3, axis=axis, backend=backend)
+        assert_identical(got.indices, want.indices), name
+        assert_identical(got.values, want.values), name
+    swapped = tersor.top_k(x.astype(">f4"), 3, axis=axis, backend=backend)
+    assert_identical(swapped.values, want.values)
+
+
+ONNX_TOP_K = ("top_k", "top_k_negative_axis", "top_k_same_values", "top_k_same_values_2d")
+ONNX_TOP_K += ("top_k_same_values_largest", "top_k_smallest", "top_k_uint64")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # where ONNX makes its other tests
+@pytest.mark.parametrize("name", ONNX_TOP_K)
+def test_top_k_is_that_of_the_node_tests_of_onnx(backend, name):
+    onnx = pytest.importorskip("onnx")
+    from onnx.backend.test.case.node import collect_testcases
+
+    cases = {case.name: case for case in collect_testcases("TopK")}
+    case = cases[f"test_{name}"]
+    node = case.model.graph.node[0]
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    (x, k), (values, indices) = (
+        [onnx.numpy_helper.to_array(a) if hasattr(a, "dims") else np.asarray(a) for a in side]
+        for side in case.data_sets[0]
+    )
+    mode = "largest" if attributes.get("largest", 1) else "smallest"
+    got = tersor.top_k(x, int(k[0]), axis=attributes.get("axis", -1), mode=mode, backend=backend)
+    assert_identical(got.values, values)
+    assert_identical(got.indices, indices)
+
+
+def test_top_k_is_torchs_without_ties():
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(hostile("normal", (40, 500)))
+    got = tersor.top_k(x, 20)
+    want = torch.topk(x, 20)
+    assert torch.equal(got.values, want.values) and torch.equal(got.indices, want.indices)
+
+
+def test_top_k_of_other_numbers(backend):
+    z = np.array([1 + 1j, 1, 2, 2, np.nan, -3])
+    assert tersor.top_k(z, 3, backend=backend).indices.tolist() == [2, 3, 0]
+    assert tersor.top_k(z, 9 - 3, mode="smallest", backend=backend).indices.tolist()[-1] == 4
+    long = np.array([1, 3, 2], np.longdouble)
+    assert_identical(tersor.top_k(long, 1, backend=backend).values, np.array([3], np.longdouble))
+    assert tersor.top_k([[], []], 0, backend=backend).values.shape == (2, 0)
+
+
+def assert_partitioned(x, got, indices, kth):
+    """`got` holds the entries of the rows of `x`, with those that sorting puts at `kth` there."""
+    wide, got_wide = widened(x), widened(got)
+    ordered = np.sort(wide, axis=1)
+    np.testing.assert_array_equal(np.sort(got_wide, axis=1), ordered)
+    np.testing.assert_array_equal(
+        np.sort(indices, axis=1), np.arange(x.shape[1])[None] + 0 * indices
+    )
+    assert_identical(np.take_along_axis(x, indices, axis=1), got)
+    for k in kth:
+        np.testing.assert_array_equal(got_wide[:, k], ordered[:, k])
+        np.testing.assert_array_equal(np.sort(got_wide[:, :k], axis=1), ordered[:, :k])
+
+
+@in_each_kind
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_partitions_hold_what_numpy_promises(backend, dtype, kind):
+    for shape in SHAPES:
+        if shape[1] > 2000 and dtype not in (np.float32, np.float64, np.int8):
+            continue
+        x, n = hostile(kind, shape, dtype), shape[1]
+        for kth in (0, n // 2, -1, [n // 2, 0, n - 1, n // 3]):
+            with unchanged(x):
+                got = tersor.partition(x, kth, backend=backend)
+                indices = tersor.argpartition(x, kth, backend=backend)
+            places = np.unique(np.asarray(kth) % n)
+            assert_partitioned(x, got, indices, places.tolist())
+
+
+def test_partition_keeps_order_on_both_sides():
+    x = np.array([5, 3, 8, 1, 9, 3, 2, 7])
+    assert tersor.argpartition(x, 3, backend="cpu").tolist() == [3, 6, 1, 5, 0, 2, 4, 7]
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, -1])
+def test_partition_axis_and_layout(backend, axis):
+    x = hostile("ties", (30, 40))
+    want = np.sort(x, axis=axis)
+    for name, view in layouts(x):
+        got = tersor.partition(view, 7, axis=axis, backend=backend)
+        at = 7 if axis is None else np.index_exp[7] if axis == 0 else np.index_exp[:, 7]
+        assert_identical(got[at], want[at]), name
+        assert got.shape == want.shape
+        indices = tersor.argpartition(view, 7, axis=axis, backend=backend)
+        along = view.ravel() if axis is None else view
+        assert_identical(np.take_along_axis(along, indices, axis=axis or 0)[at], want[at]), name
+
+
+@pytest.mark.parametrize(
+    "args, options",
+    [
+        ((np.arange(9000.0), 9000), {}),
+        ((np.arange(9000.0), -9001), {}),
+        ((np.arange(9000.0), 1.5), {}),
+        ((np.arange(9000.0), [[1]]), {}),
+        ((np.arange(9000.0), 3), {"axis": 1}),
+        ((np.arange(9000.0), 3), {"kind": "quicksort"}),
+        ((np.arange(9000.0), 3), {"order": "x"}),
+        ((np.float64(3.0), 1), {"axis": None}),
+    ],
+)
+def test_partition_errors_are_numpys(backend, args, options):
+    for ours, numpys in ((tersor.partition, np.partition), (tersor.argpartition, np.argpartition)):
+        with pytest.raises(Exception, match=r".") as want:
+            numpys(*args, **options)
+        with pytest.raises(type(want.value)) as got:
+            ours(*args, **options, backend=backend)
+        assert str(got.value) == str(want.value)
+
+
+def assert_like_numpy(name, *args, backend=None, **options):
+    """Same type, dtype, shape, values and warnings as NumPy's function of this name."""
+    with warnings.catch_warnings(record=True) as expected:
+        warnings.simplefilter("always")
+        want = getattr(np, name)(*args, **options)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        got = getattr(tersor, name)(*args, **options, backend=backend)
+    assert type(got) is type(want)
+    assert np.asarray(got).dtype == np.asarray(want).dtype
+    np.testing.assert_array_equal(got, want, strict=True)
+    assert {(w.category, str(w.message)) for w in warned} == {
+        (w.category, str(w.message)) for w in expected
+    }
+
+
+QS = [0.3, 0, 1.0, np.float64(0.7), [0.25, 0.5, 0.9], np.array([0.5, 0.0, 1.0])]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_quantiles_are_numpys(backend, dtype, method):
+    shapes = [((7, 9), None), ((7, 9), 0), ((5, 8), -1), ((3, 4, 5), (0, 2)), ((501,), 0)]
+    for (shape, axis), kind in itertools.product(shapes, ("small", "ties", "nan")):
+        x = hostile("normal" if kind == "small" else kind, shape, dtype)
+        if kind == "small" and x.dtype.kind in "iu":
+            x //= 4  # NumPy lets differences of integers overflow
+        for q, keepdims in itertools.product(QS, (False, True)):
+            options = dict(axis=axis, method=method, keepdims=keepdims, backend=backend)
+            assert_like_numpy("quantile", x, q, **options)
+            assert_like_numpy("nanquantile", x, q, **options)
+        assert_like_numpy("percentile", x, 37.5, axis=axis, method=method, backend=backend)
+        assert_like_numpy("nanpercentile", x, [1, 99], axis=axis, method=method, backend=backend)
+
+
+@in_each_kind
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("name", ["median", "nanmedian"])
+def test_medians_are_numpys(backend, name, dtype, kind):
+    if kind == "extremes" and name == "nanmedian":
+        pytest.skip("NumPy's is wrong: it takes the mean of the middle entry and itself, inf")
+    for shape, axis in [((7, 10), None), ((7, 10), 0), ((7, 10), 1), ((4, 3, 6), (0, 2))]:
+        x = hostile(kind, shape, dtype)
+        for keepdims in (False, True):
+            assert_like_numpy(name, x, axis=axis, keepdims=keepdims, backend=backend)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "nan", "zeros", "leading_bits", "specials"])
+@pytest.mark.parametrize("n", [131071, 131072, 300001])
+def test_long_rows(backend, n, kind):
+    for dtype in (np.float32, np.float64, np.int16):
+        x = hostile(kind, n, dtype)
+        for name in ("median", "nanmedian"):
+            assert_like_numpy(name, x, backend=backend)
+        assert_like_numpy("quantile", x, [0.001, 0.5, 0.5 + 1 / n, 1], backend=backend)
+        assert_like_numpy("nanquantile", x, [0.001, 0.9], method="hazen", backend=backend)
+
+
+def test_long_rows_of_which_half_are_zero(backend):
+    """As weights that were pruned: too many lie between the bounds that a sample gives."""
+    x = hostile("normal", 400_000, np.float64)
+    x[np.random.default_rng(1).random(x.size) < 0.4995] = 0
+    mask = tersor.prune_mask(x, 0.5, backend=backend)
+    assert mask.sum() == 200_000 and np.abs(x[mask]).min() >= np.abs(x[~mask]).max()
+    assert_like_numpy("quantile", np.abs(x), np.array([0.4, 0.4995, 0.5]), backend=backend)
+    assert_identical(tersor.top_k(x, 150_000).indices, sorted_rows(x[None], True)[0, :150_000])
+
+
+def test_a_sample_that_misleads():
+    from tersor_kernels.cpu import _selection
+
+    x = hostile("normal", 200_000)
+    sampled = (_selection._spread(16384) * x.size).astype(int)
+    for value in (0.0, -5.0, 5.0):
+        x[sampled] = value
+        assert_like_numpy("quantile", x, [0.01, 0.5, 0.99], backend="cpu")
+
+
+def test_integers_do_not_overflow(backend):
+    x = np.array([-100, 100], np.int8)
+    assert tersor.quantile(x, 0.5, backend=backend) == 0.0
+    assert tersor.percentile(x, [25, 75], backend=backend).tolist() == [-50.0, 50.0]
+
+
+def test_bfloat16(backend):
+    x = hostile("normal", (5, 40), bfloat16)
+    wide = x.astype(np.float32)
+    for axis in (None, 1):
+        got = tersor.median(x, axis=axis, backend=backend)
+        assert_identical(got, np.median(wide, axis=axis).astype(bfloat16))
+        got = tersor.quantile(x, 0.3, axis=axis, backend=backend)
+        assert_identical(got, np.quantile(wide, 0.3, axis=axis).astype(bfloat16))
+    assert_identical(tersor.nanquantile(x, [0.3], backend=backend), np.quantile(wide, [0.3]))
+    x[0, 0] = np.nan
+    assert np.isnan(tersor.median(x, backend=backend).astype(float))
+
+
+def test_out(backend):
+    x = hostile("normal", (6, 31))
+    for name, args, dtype in [
+        ("median", (), np.float32),
+        ("nanmedian", (), np.float32),
+        ("quantile", (0.3,), np.float32),
+        ("nanpercentile", (30.0,), np.float32),
+        ("median", (), np.float64),
+        ("quantile", (0.3,), np.float64),
+    ]:
+        got, want = np.empty(6, dtype), np.empty(6, dtype)
+        getattr(np, name)(x, *args, axis=1, out=want)
+        assert getattr(tersor, name)(x, *args, axis=1, out=got, backend=backend) is got
+        assert_identical(got, want)
+    with pytest.raises(ValueError, match=r"dimensions|shape"):
+        tersor.median(x, axis=1, out=np.empty((2, 6), np.float32), backend=backend)
+
+
+def test_layouts(backend):
+    x = hostile("normal", (9, 30, 4))
+    for name, view in layouts(x):
+        with unchanged(view):
+            for axis in (0, (0, 1), None):
+                assert_like_numpy("median", view, axis=axis, backend=backend), name
+                assert_like_numpy("quantile", view, 0.3, axis=axis, backend=backend), name
+    assert_like_numpy("median", x.astype(">f4"), backend=backend)
+    assert_like_numpy("quantile", x.tolist(), 0.3, backend=backend)
+
+
+@pytest.mark.parametrize("name, args", [("median", ()), ("nanmedian", ()), ("quantile", (0.5,))])
+def test_what_kernels_do_not_cover_is_numpys(backend, name, args):
+    rng = np.random.default_rng(0)
+    for x in (
+        rng.random(5000).astype(np.longdouble),
+        np.float64(3.0),
+        5,
+        np.array([1.0, np.nan]),
+    ):
+        assert_like_numpy(name, x, *args, backend=backend)
+    assert_like_numpy("median", rng.integers(0, 99, 5001).astype("m8[s]"), backend=backend)
+    masked = np.ma.masked_array(rng.random(5000), rng.random(5000) < 0.5)
+    assert_like_numpy("median", masked, backend=backend)
+    assert_like_numpy("median", rng.random(5000) + 1j, backend=backend)
+    assert_like_numpy("median", rng.integers(0, 9, 5000).astype(object), backend=backend)
+    assert_like_numpy("median", rng.random(5001) < 0.3, backend=backend)
+    weights = rng.integers(0, 3, 5000)
+    options = dict(weights=weights, method="inverted_cdf")
+    assert_like_numpy("quantile", rng.random(5000), 0.3, **options, backend=backend)
+    assert_like_numpy("nanpercentile", rng.random(5000), 0.3, **options, backend=backend)
+    assert_like_numpy("quantile", rng.random(5000), np.float32(0.3), backend=backend)
+    assert_like_numpy("quantile", rng.random((60, 90)), [[0.3, 0.4]], axis=0, backend=backend)
+    assert_like_numpy("partition", rng.integers(0, 99, 5001).astype("m8[s]"), 2500, backend=backend)
+
+
+def test_empty_is_numpys():
+    for name, args in [("median", ()), ("nanmedian", ()), ("nanquantile", (0.5,))]:
+        assert_like_numpy(name, np.ones(0), *args)
+        assert_like_numpy(name, np.ones((0, 3)), *args, axis=1)
+
+
+@pytest.mark.parametrize(
+    "name, args, options",
+    [
+        ("median", (), {"axis": 2}),
+        ("median", (), {"axis": (0, 0)}),
+        ("median", (), {"axis": 1.5}),
+        ("quantile", (1.1,), {}),
+        ("quantile", (np.nan,), {}),
+        ("quantile", ([0.5, -0.1],), {}),
+        ("quantile", (0.5,), {"method": "mode"}),
+        ("quantile", (0.5,), {"axis": -3}),
+        ("quantile", ([[[0.5]]],), {}),
+        ("percentile", (101,), {}),
+        ("percentile", (50,), {"weights": [1, 2]}),
+        ("nanpercentile", (-1,), {}),
+        ("nanquantile", (2,), {}),
+        ("nanmedian", (), {"axis": 7}),
+    ],
+)
+def test_errors_are_numpys(backend, name, args, options):
+    x = hostile("normal", (90, 90))
+    with pytest.raises(Exception, match=r".") as want:
+        getattr(np, name)(x, *args, **options)
+    with pytest.raises(type(want.value)) as got:
+        getattr(tersor, name)(x, *args, **options, backend=backend)
+    assert str(got.value) == str(want.value)
+
+
+@pytest.mark.parametrize(
+    "args, options, error, message",
+    [
+        ((np.ones(5), 6), {}, ValueError, r"k must be in 0\.\.5, got 6"),
+        ((np.ones(5), -1), {}, ValueError, r"k must be in 0\.\.5, got -1"),
+        ((np.ones(5), 1.5), {}, TypeError, r"k must be an int, got 1\.5"),
+        ((np.ones(5), 1), {"axis": 1}, ValueError, r"axis must be in -1\.\.0"),
+        ((np.ones(5), 1), {"mode": "best"}, ValueError, "mode must be 'largest' or 'smallest'"),
+        ((np.array(["a"]), 1), {}, TypeError, "a must be numeric, got <U1"),
+        ((np.float64(1), 1), {}, ValueError, "axis"),
+    ],
+)
+def test_top_k_errors(backend, args, options, error, message):
+    with pytest.raises(error, match=message):
+        tersor.top_k(*args, **options, backend=backend)
+
+
+def test_same_bits_for_any_thread_count(threads):
+    def results():
+        return [
+            *tersor.top_k(x, 100_000),
+            tersor.argpartition(x, [5, 300_000], backend="cpu"),
+            tersor.partition(x.reshape(7, -1), 50_000, backend="cpu"),
+            tersor.quantile(x, [0.1, 0.9]),
+        ]
+
+    for kind in ("normal", "ties", "zeros"):
+        x = hostile(kind, 700_007)
+        got = results()
+        with tersor.num_threads(1):
+            for a, b in zip(got, results(), strict=True):
+                assert_identical(a, b)
+
+
+def test_small_inputs_are_numpys():
+    """And large ones are not, whichever way they go."""
+    from tersor._order_statistics import SMALL, SMALL_PARTITION
+
+    for n in (SMALL - 1, SMALL):
+        assert_like_numpy("median", hostile("normal", n))
+    for n in (SMALL_PARTITION - 1, SMALL_PARTITION):
+        x = hostile("normal", n)
+        assert tersor.partition(x, 9)[9] == np.partition(x, 9)[9]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=50), st.data())
+def test_property_first_of_the_sorted(values, data):
+    x = np.array([values], np.float32)
+    k = data.draw(st.integers(0, x.size))
+    for backend, mode in itertools.product(("cpu", "reference"), ("largest", "smallest")):
+        got = tersor.top_k(x, k, mode=mode, backend=backend)
+        assert_identical(got.indices, sorted_rows(x, mode == "largest")[:, :k])
+    places = data.draw(st.lists(st.integers(0, x.size - 1), min_size=1, max_size=4))
+    got = tersor.partition(x, places, backend="cpu")
+    assert_partitioned(x, got, tersor.argpartition(x, places, backend="cpu"), places)
