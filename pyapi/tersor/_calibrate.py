@@ -98,24 +98,27 @@ class Calibrator:
         """Least and largest value that the integers cover, 0 counted in."""
         if self._low is None:
             raise ValueError("update the Calibrator with an array first")
-        low, high = self._low, self._high
-        shape = low.shape
+        low, high = np.minimum(self._low, 0), np.maximum(self._high, 0)
         if self._method != "absmax":
             args = (low.reshape(-1), high.reshape(-1), self._counts, self._exponents)
-            module = kernels("quantize", low)
+            module = kernels("quantize", self._counts)
             low, high = _clipped(self._method, self._scheme, self._percentile, *args, module)
-        dtype = np.float64 if self._wide else np.float32
+        shape, dtype = self._low.shape, np.float64 if self._wide else np.float32
         return low.reshape(shape).astype(dtype), high.reshape(shape).astype(dtype)
 
     @property
     def scale(self) -> NDArray[Any]:
         """The scale, to be given to `quantize`: shape (), or (n,) with an axis."""
-        return self._scheme.scales(*self.range)[0]  # type: ignore[no-any-return]
+        return self._parameters()[0]  # type: ignore[no-any-return]
 
     @property
     def zero_point(self) -> NDArray[Any] | None:
         """The zero point of the shape of `scale`; None for symmetric int8 and int4."""
-        return self._scheme.scales(*self.range)[1]  # type: ignore[no-any-return]
+        return self._parameters()[1]  # type: ignore[no-any-return]
+
+    def _parameters(self) -> tuple[Any, Any]:
+        low, high = self.range
+        return self._scheme.scales(low, high, low.dtype)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v!r}" for k, v in self._options().items())
@@ -236,11 +239,10 @@ def _least_squares(rows: Any, low: Any, high: Any, scheme: Scheme, module: Any) 
     """For each row the factor of its range with the least sum of squared errors."""
     best = np.ones(low.shape, low.dtype)
     shrinks = _SHRINKS.astype(low.dtype)
-    dtype = scheme.working_dtype(rows.dtype)
     for start in range(0, low.size, _GROUPS):
         part = slice(start, start + _GROUPS)
-        ends = (np.multiply.outer(end[part], shrinks).astype(dtype) for end in (low, high))
-        scale, zero_point = scheme.scales(*ends)
+        least, most = (np.multiply.outer(end[part], shrinks) for end in (low, high))
+        scale, zero_point = scheme.scales(least, most, rows.dtype)
         limits = (scheme.low, scheme.high, scheme.order)
         errors = module.squared_errors(rows[part], scale, zero_point, *limits)
         best[part] = shrinks[errors.argmin(axis=1)]
@@ -290,7 +292,8 @@ def _clipped(
         return np.maximum(low, -limit), np.minimum(high, limit)
     tail = (1 - percentile / 100) / 2
     first, last = (_quantile(counts, p) - BINS for p in (tail, 1 - tail))
-    return np.maximum(low, first * width), np.minimum(high, last * width)
+    cut = np.maximum(low, first * width), np.minimum(high, last * width)
+    return np.minimum(cut[0], 0), np.maximum(cut[1], 0)
 
 
 def _quantile(counts: Any, p: float) -> Any:
@@ -309,7 +312,7 @@ def _least_squares_of_bins(low: Any, high: Any, counts: Any, width: Any, scheme:
     x = np.clip(middles, low[:, None], high[:, None])
     least, best = np.full(low.shape, np.inf), np.ones(low.shape)
     for shrink in _SHRINKS:
-        scale, zero = scheme.scales((low * shrink), (high * shrink))
+        scale, zero = scheme.scales(low * shrink, high * shrink, low.dtype)
         scale, zero = scale[:, None], 0 if zero is None else zero[:, None].astype(np.float64)
         q = np.clip(np.rint(x / scale) + zero, scheme.low, scheme.high)
         error = (counts * ((q - zero) * scale - x) ** 2).sum(axis=1)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._backends import array_function, as_array, kernels
 from ._dtypes import FLOATS, as_float
-from ._quantized import check_out, float_dtype, scale_shape
+from ._quantized import as_index, check_out, float_dtype, scale_shape
 from ._rows import normalize_axis
 
 _RANGES = {
@@ -226,15 +226,16 @@ def _granularity(
     shape: tuple[int, ...], scale: Any, axis: int, block_size: int
 ) -> tuple[int | None, int | None]:
     """axis and block_size as the kernels take them, from the shape of the scales."""
+    block_size = as_index(block_size, "block_size")
     if block_size:
-        if isinstance(block_size, bool) or block_size < 0:
+        if block_size < 0:
             raise ValueError(f"block_size must be 0 or more, got {block_size}")
         axis = normalize_axis(axis, len(shape))
         want = scale_shape(shape, axis, block_size)
         if scale.shape != want:
             raise ValueError(f"scale must have shape {want}, got {scale.shape}")
         return axis, block_size
-    if scale.size == 1 and scale.ndim < 2:
+    if scale.shape in ((), (1,)):
         return None, None
     axis = normalize_axis(axis, len(shape))
     if scale.shape != (shape[axis],):
@@ -251,7 +252,7 @@ def _parameters(scale: Any, zero_point: Any) -> tuple[Any, Any]:
         return scale, None
     zero_point = as_array(zero_point, "zero_point")
     _integer_name(zero_point.dtype, "zero_point")
-    if zero_point.shape != scale.shape:
+    if zero_point.shape != scale.shape and not zero_point.size == scale.size == 1:
         raise ValueError(f"zero_point must have shape {scale.shape}, got {zero_point.shape}")
     return scale, zero_point
 

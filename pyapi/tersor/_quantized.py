@@ -2,6 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from math import prod
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,14 @@ def scale_shape(
     if block_size is None:
         return (shape[axis],)
     return (*shape[:axis], -(-shape[axis] // block_size), *shape[axis + 1 :])
+
+
+def as_index(value: Any, name: str) -> int:
+    """`value` as an int; TypeError naming the argument where it is none."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {value!r}") from None
 
 
 def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:

@@ -22,7 +22,7 @@ COMPAT = ("onnx", "torch", "compressed-tensors", "torchao")
 _ORDERS = {
     None: "divide",
     "onnx": "divide",
-    "torch": "fma",
+    "torch": "fma",  # per tensor; multiply_add per axis
     "compressed-tensors": "add_first",
     "torchao": "multiply",
 }
@@ -66,16 +66,18 @@ class Scheme(NamedTuple):
             return self.kind.high // 2
         return (self.kind.high + 1) // 2
 
-    def scales(self, low: Any, high: Any) -> tuple[Any, Any]:
-        """Scale and zero point (None if it is 0 by rule) of entries in low..high.
+    def scales(self, low: Any, high: Any, source: Any) -> tuple[Any, Any]:
+        """Scale and zero point (None if it is 0 by rule) of entries in low..high of dtype `source`.
 
-        low, high : float32 or float64 arrays; float16 or bfloat16 where the library computes so.
+        The scale is of the working dtype; libraries find it in the dtype of their data.
         """
+        working = self.working_dtype(source)
+        low, high = (end.astype(source if self.compat else working) for end in (low, high))
         with np.errstate(all="ignore"):  # a scale of 0 is divided by before it is replaced
             low, high = np.minimum(low, low.dtype.type(0)), np.maximum(high, low.dtype.type(0))
             rule = {None: _ours, "onnx": _onnx}.get(self.compat, _torch_like)
             scale, zero_point = rule(self, low, high, np.maximum(-low, high))
-        scale = np.asarray(scale)
+        scale = np.asarray(scale, working)
         if self.symmetric and self.kind.low < 0:
             return scale, None
         zero_point = np.broadcast_to(np.asarray(zero_point), scale.shape)

@@ -1,6 +1,5 @@
 """Small integers for floats: per tensor, per axis, per block."""
 
-from operator import index
 from secrets import randbits
 from typing import Any, NamedTuple
 
@@ -15,8 +14,8 @@ from ._quantize_linear import dequantize_linear as dequantize_linear
 from ._quantize_linear import dynamic_quantize_linear as dynamic_quantize_linear
 from ._quantize_linear import quantize_linear as quantize_linear
 from ._quantized import QuantizedArray as QuantizedArray
+from ._quantized import as_index, scale_shape
 from ._quantized import dequantize as dequantize
-from ._quantized import scale_shape
 from ._rows import normalize_axis
 from ._scales import Scheme, scheme_of
 
@@ -105,7 +104,8 @@ def quantize(
 
     - onnx: as onnxruntime's quantizer; the same for int8, but 2 * absmax / steps for the others.
     - torch: its MinMaxObserver; absmax / (steps / 2), at least 2**-23, and
-      round(x * (1 / scale) + zero_point) with one rounding, as its x86 builds have it. float32.
+      round(x * (1 / scale) + zero_point), which without an axis is a fused multiply-add (as
+      quantize_per_tensor is on x86). float32 only.
     - compressed-tensors: absmax / (steps / 2), round(clip(x / scale + zero_point)), every step in
       the dtype of x, which is then also that of the scales.
     - torchao: the same scale, round(x * (1 / scale)) + zero_point, every step in the dtype of x.
@@ -202,7 +202,7 @@ def fake_quantize(
     scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, backend)
     if nan == "raise" and (nan_count := module.min_max(a, None, None)[2]):
         raise ValueError(f"x must not be NaN with nan='raise', got {nan_count} of {a.size}")
-    order = "multiply" if plan.order == "fma" else plan.order
+    order = "multiply" if compat == "torch" else plan.order
     values, mask = module.fake_quantize(
         a,
         scale,
@@ -248,27 +248,22 @@ def _plan(
     if rounding == "stochastic":
         if compat is not None:
             raise ValueError(f"rounding='stochastic' has no compat, got {compat!r}")
-        order, seed = "stochastic", randbits(64) if seed is None else _index(seed, "seed")
+        order, seed = "stochastic", randbits(64) if seed is None else as_index(seed, "seed")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be in 0..2**64-1, got {seed}")
     elif seed is not None:
         raise ValueError("seed needs rounding='stochastic'")
     if block_size is not None:
-        block_size = _index(block_size, "block_size")
+        block_size = as_index(block_size, "block_size")
         if block_size < 1:
             raise ValueError(f"block_size must be at least 1, got {block_size}")
         axis = -1 if axis is None else axis
         if x.ndim == 0:
             raise ValueError("block_size needs an axis, got a 0-d array")
     axis = None if axis is None else normalize_axis(axis, x.ndim)
+    if order == "fma" and axis is not None:
+        order = "multiply_add"
     return _Plan(scheme, axis, block_size, order, seed)
-
-
-def _index(value: Any, name: str) -> int:
-    try:
-        return index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, got {value!r}") from None
 
 
 def _parameters(
@@ -276,15 +271,15 @@ def _parameters(
 ) -> tuple[Any, Any]:
     """Scale and zero point, given or fitted."""
     scheme, axis, block_size = plan.scheme, plan.axis, plan.block_size
-    dtype = scheme.working_dtype(x.dtype)
     if scale is not None:
         if method != "absmax":
             raise ValueError(f"method must be left out where scale is given, got {method!r}")
         shape = scale_shape(x.shape, axis, block_size)
+        dtype = scheme.working_dtype(x.dtype)
         given: tuple[Any, Any] = scheme.given(scale, zero_point, shape, dtype)
         return given
     if zero_point is not None:
         raise ValueError("zero_point needs a scale")
     module = kernels("quantize", x, backend)
     low, high = fitted_range(x, scheme, axis, block_size, method, percentile, module)
-    return scheme.scales(low.astype(dtype), high.astype(dtype))
+    return scheme.scales(low, high, x.dtype)

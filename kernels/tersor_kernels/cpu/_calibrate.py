@@ -4,6 +4,7 @@ import numpy as np
 
 from .._jit import njit
 from ..reference import quantize as reference
+from ..reference._calibrate import SMOOTHING
 from ._common import BLOCK, rows_per_block, widened
 from ._parallel import parallel, workers
 from ._rounding import ORDERS, clipped, round_scaled
@@ -52,35 +53,39 @@ def entropy_bins(counts, levels):
 
 
 @njit
-def _divergence(count, levels, i, total, kept):
-    """Kullback-Leibler divergence of P from Q for i bins; `kept` is their count."""
-    if total == 0 or (count[i - 1] == 0 and kept < total):
-        return np.inf
+def _divergence(count, levels, i, total, kept, used):
+    """Kullback-Leibler divergence of P from Q for i bins, which hold `kept` in `used` bins."""
+    rest = total - kept
+    used += count[i - 1] == 0 and rest > 0
+    floor, share = SMOOTHING / used, (1 - SMOOTHING) / kept
     result = 0.0
     for k in range(levels):
         part = count[k * i // levels : (k + 1) * i // levels]
-        sum_, used = 0.0, 0
+        sum_, filled = 0.0, 0
         for j in range(part.size):
             sum_ += part[j]
-            used += part[j] > 0
-        mean = sum_ / max(used, 1) / kept
+            filled += part[j] > 0
+        mean = sum_ / max(filled, 1)
         for j in range(part.size):
             p = part[j]
+            q = share * mean if p > 0 else 0.0
             if k == levels - 1 and j == part.size - 1:
-                p += total - kept
+                p += rest
             if p > 0:
-                result += p / total * np.log(p / total / mean)
+                result += p / total * np.log(p / total / (q + floor))
     return result
 
 
 @njit
 def _entropy_block(b, counts, levels, result):
     count = counts[b]
-    total, kept, best = count.sum(), count[: levels - 1].sum(), np.inf
+    total, best = count.sum(), np.inf
+    kept, used = count[: levels - 1].sum(), np.count_nonzero(count[: levels - 1])
     result[b] = count.size
     for i in range(levels, count.size + 1):
         kept += count[i - 1]
-        divergence = _divergence(count, levels, i, total, kept)
+        used += count[i - 1] > 0
+        divergence = _divergence(count, levels, i, total, kept, used) if kept > 0 else np.inf
         if divergence < best:
             best, result[b] = divergence, i
 

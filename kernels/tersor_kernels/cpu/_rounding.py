@@ -4,11 +4,12 @@ import numpy as np
 
 from .._jit import njit
 
-DIVIDE, MULTIPLY, ADD_FIRST, FMA, STOCHASTIC = range(5)
+DIVIDE, MULTIPLY, ADD_FIRST, MULTIPLY_ADD, FMA, STOCHASTIC = range(6)
 ORDERS = {
     "divide": DIVIDE,
     "multiply": MULTIPLY,
     "add_first": ADD_FIRST,
+    "multiply_add": MULTIPLY_ADD,
     "fma": FMA,
     "stochastic": STOCHASTIC,
 }
@@ -32,6 +33,8 @@ def round_scaled(x, scale, zero, order, word):
         return np.rint(x * (one / scale)) + zero
     if order == ADD_FIRST:
         return np.rint(x / scale + zero)
+    if order == MULTIPLY_ADD:
+        return np.rint(x * (one / scale) + zero)
     if order == FMA:
         exact = np.float64(x) * np.float64(one / scale) + np.float64(zero)
         return np.rint(type(scale)(exact))

@@ -70,7 +70,8 @@ def round_scaled(x, scale, zero, order, seed=None):
     """x / scale + zero, rounded half to even in one of the orders that are in use, as floats.
 
     divide: round(x / scale) + zero          multiply: round(x * (1 / scale)) + zero
-    add_first: round(x / scale + zero)       fma: round(x * (1 / scale) + zero), rounded once
+    add_first: round(x / scale + zero)       multiply_add: round(x * (1 / scale) + zero)
+    fma: multiply_add with one rounding to a float between product and integer, not two
     stochastic: floor(x / scale) + zero, + 1 where the 24-bit random number of the entry's place
     (in C order) is below 2**24 times the fraction.
     """
@@ -81,6 +82,8 @@ def round_scaled(x, scale, zero, order, seed=None):
             return np.rint(x * (scale.dtype.type(1) / scale)) + zero
         if order == "add_first":
             return np.rint(x / scale + zero)
+        if order == "multiply_add":
+            return np.rint(x * (scale.dtype.type(1) / scale) + zero)
         if order == "fma":
             inverse = scale.dtype.type(1) / scale
             return np.rint((x.astype(np.float64) * inverse + zero).astype(scale.dtype))
