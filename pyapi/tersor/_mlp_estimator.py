@@ -1,0 +1,116 @@
+"""scikit-learn's estimator conventions, without importing it: parameters, tags, input checks."""
+
+import sys
+import warnings
+from inspect import signature
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Estimator:
+    """What scikit-learn asks of a classifier beside fit, predict and predict_proba."""
+
+    classes_: NDArray[Any]
+    n_features_in_: int
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's parameters. `deep` changes nothing: none is an estimator."""
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set constructor parameters; they count from the next `fit` on."""
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"params must be among {', '.join(known)}, got {name!r}")
+            setattr(self, name, value)
+        return self
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Share of rows of X whose predicted class is that in y, weighted if weights are given."""
+        weights: Any = sample_weight
+        return float(np.average(self.predict(X) == np.asarray(y), weights=weights))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        parameters = signature(type(self)).parameters.values()
+        texts = [(p.name, repr(getattr(self, p.name)), repr(p.default)) for p in parameters]
+        changed = [f"{name}={text}" for name, text, default in texts if text != default]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "classes_")
+
+    def __sklearn_tags__(self) -> Any:
+        # Only scikit-learn calls this, so it is there.
+        from sklearn.utils import ClassifierTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+        )
+
+
+def not_fitted(model: object) -> Exception:
+    """scikit-learn's NotFittedError where it is loaded, else a ValueError."""
+    exceptions = sys.modules.get("sklearn.exceptions")
+    kind = ValueError if exceptions is None else exceptions.NotFittedError
+    return kind(f"this {type(model).__name__} is not fitted yet: call fit or distil first")
+
+
+def as_inputs(X: Any, features: int | None = None, model: object = None) -> NDArray[np.float32]:
+    """X as a finite float32 array, shape (n, features), n >= 1; `X` itself where it is one.
+
+    The wording of the messages is what scikit-learn's checks of estimators look for.
+    """
+    if hasattr(X, "tocsr") or (getattr(X, "layout", None) is not None and hasattr(X, "to_dense")):
+        raise TypeError(f"X must be dense, got a sparse {type(X).__name__}")
+    x = np.asarray(X)
+    if x.dtype.kind == "c":
+        raise ValueError("Complex data not supported: X must be real")
+    if x.ndim != 2:
+        raise ValueError(
+            f"X must have shape (samples, features), got {x.ndim}-D. Reshape your data: one "
+            "feature is X.reshape(-1, 1), one sample X.reshape(1, -1)"
+        )
+    for i, unit in enumerate(("sample", "feature")):
+        if x.shape[i] == 0:
+            raise ValueError(f"0 {unit}(s) (shape={x.shape}) while a minimum of 1 is required.")
+    if features is not None and x.shape[1] != features:
+        raise ValueError(
+            f"X has {x.shape[1]} features, but {type(model).__name__} is expecting {features} "
+            "features as input"
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32, copy=False)
+    if not np.isfinite(x).all():
+        raise ValueError("X must be finite in float32, got NaN or inf")
+    return x
+
+
+def as_labels(y: Any, samples: int) -> NDArray[Any]:
+    """y as an array of class labels, shape (samples,)."""
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None")
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        exceptions = sys.modules.get("sklearn.exceptions")
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected",
+            UserWarning if exceptions is None else exceptions.DataConversionWarning,
+            stacklevel=3,
+        )
+        labels = labels[:, 0]
+    if labels.shape != (samples,):
+        raise ValueError(f"y must have shape ({samples},), a label a row of X, got {labels.shape}")
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise ValueError("y must not hold NaN or inf")
+        if (labels != np.rint(labels)).any():
+            raise ValueError("Unknown label type: y must hold classes, got fractions")
+    return labels

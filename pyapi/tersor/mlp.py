@@ -1,0 +1,392 @@
+"""A multilayer perceptron that is trained, and then made small, on the kernels of this library."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isfinite, prod
+from operator import index
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._mlp_estimator import Estimator, as_inputs, as_labels, not_fitted
+from ._mlp_layers import DenseLayer as DenseLayer
+from ._mlp_layers import Layer, count_parameters, initial_layers, logits, narrowed
+from ._mlp_train import Loss, Settings, train
+from .distill import distillation_loss, softmax
+
+__all__ = ["DenseLayer", "MLPClassifier"]
+
+
+class MLPClassifier(Estimator):
+    """A perceptron with ReLU, and the ways to make it small.
+
+    `fit` trains it and `predict` uses it, as in scikit-learn, whose pipelines and searches take it.
+    The methods that compress or train further (`prune`, `finetune`, `quantization_aware`,
+    `quantize`, `to_csr`, `distil`) return a new model each and leave this one as it is, so that
+    they chain::
+
+        teacher = MLPClassifier(random_state=0).fit(X, y)
+        sparse = teacher.prune(0.2).finetune(X, y)
+        small = sparse.quantization_aware().finetune(X, y, epochs=10).to_csr().quantize()
+        student = teacher.student(compression_ratio=10).distil(teacher, X)
+
+    Parameters
+    ----------
+    hidden : sequence of int
+        Units of each hidden layer; empty for a linear model.
+    epochs : int
+        Passes over the data.
+    batch_size : int
+        Rows a step.
+    learning_rate : float
+        Adam's first step size; it falls to 0 along half a cosine.
+    weight_decay : float
+        Decoupled (AdamW): a step multiplies weights, not biases, by
+        1 - rate * weight_decay.
+    random_state : int, Generator, RandomState or None
+        Where weights and the order of the rows come from. With an int, the same data give the same
+        bits, whatever `tersor.set_num_threads` says.
+
+    Attributes
+    ----------
+    classes_ : array
+        The labels, sorted.
+    n_features_in_ : int
+    layers_ : list of layers
+        From the inputs to the logits. Layers are never modified.
+    loss_curve_ : list of float
+        Mean loss in each epoch of the last training.
+
+    Notes
+    -----
+    Inputs are taken as float32 and not scaled: bring them near -1..1. Dense products are those of
+    NumPy's BLAS, of whose threads this library knows nothing.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((200, 2))
+    >>> y = np.where(X[:, 0] * X[:, 1] > 0, "same sign", "not")
+    >>> model = tersor.mlp.MLPClassifier((32,), random_state=0).fit(X, y)
+    >>> model.predict([[1.0, 1.0], [-1.0, 1.0]]).tolist()
+    ['same sign', 'not']
+    >>> model.quantize().nbytes < model.nbytes
+    True
+    """
+
+    layers_: list[Layer]
+    loss_curve_: list[float]
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (256, 128),
+        *,
+        epochs: int = 30,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.1,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train from fresh weights, by cross-entropy; what was learned before is forgotten.
+
+        Parameters
+        ----------
+        X : array, shape (n, features), real and finite in float32, n >= 1
+        y : array of labels, shape (n,)
+            Of any type that sorts; floats must be whole numbers.
+
+        Returns
+        -------
+        self : the only method that changes the model is this one
+
+        Raises
+        ------
+        TypeError
+            `X` is sparse or not numeric.
+        ValueError
+            A shape, an entry or a parameter of the model is not as said.
+        """
+        x = as_inputs(X)
+        self.classes_, targets = np.unique(as_labels(y, len(x)), return_inverse=True)
+        self._start(x)
+        self._train(x, _cross_entropy(targets), None, None, None)
+        return self
+
+    def logits(self, X: ArrayLike) -> NDArray[np.float32]:
+        """What the last layer gives, before softmax: shape (n, classes)."""
+        x = as_inputs(X, self._fitted().n_features_in_, self)
+        return logits(self.layers_, x)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The label of the largest logit of each row of X, of equals the first."""
+        largest = self.logits(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[largest]
+        return labels
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Probabilities of the classes, in the order of `classes_`: shape (n, classes)."""
+        return softmax(self.logits(X), axis=1)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases, pruned ones included."""
+        return sum(prod(layer.shape) + layer.shape[0] for layer in self._fitted().layers_)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that prediction reads: weights, scales, indices and biases, as they are stored."""
+        return sum(layer.nbytes for layer in self._fitted().layers_)
+
+    def prune(self, retain_ratio: float) -> Self:
+        """A model with the largest weights of each layer, the others 0, as `tersor.prune`.
+
+        Parameters
+        ----------
+        retain_ratio : float in 0..1
+            Share of each layer's weights to keep; biases stay. What an earlier call pruned stays
+            pruned.
+
+        Returns
+        -------
+        model, with a mask in each layer that further training holds
+
+        Raises
+        ------
+        ValueError
+            A layer is not dense; `retain_ratio` is out of range.
+        """
+        return self._with([layer.pruned(retain_ratio) for layer in self._dense("pruned")])
+
+    def finetune(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        retain_schedule: Callable[[int], float] | None = None,
+    ) -> Self:
+        """A model trained further, from the weights of this one.
+
+        Parameters
+        ----------
+        X, y : as in `fit`; all labels in y must be among `classes_`
+        epochs, learning_rate : optional
+            In place of the model's own.
+        retain_schedule : callable, optional
+            Prune gradually: gives, for the number of an epoch, the share of each layer's weights
+            that is kept from its start on, such as
+            `functools.partial(tersor.retain_schedule, begin=0, end=20, final=0.2)`.
+
+        Returns
+        -------
+        model, with the masks and the fake quantization of this one
+            Pruned weights are 0 after every step.
+
+        Raises
+        ------
+        TypeError
+            `X` is sparse or not numeric.
+        ValueError
+            A layer is not dense; an argument is not as said.
+        """
+        x = as_inputs(X, self._fitted().n_features_in_, self)
+        loss = _cross_entropy(self._targets(y, len(x)))
+        return self._copy()._train(x, loss, epochs, learning_rate, retain_schedule)
+
+    def quantization_aware(self) -> Self:
+        """A model that computes with weights and inputs of each layer rounded to int8.
+
+        Its predictions are, to rounding, those of `quantize()`, and `finetune` and `distil` train
+        it so that it is good at them: gradients pass through the rounding (straight-through
+        estimator) to weights that stay float32.
+
+        Raises
+        ------
+        ValueError
+            A layer is not dense.
+        """
+        layers = self._dense("fake-quantized")
+        return self._with([replace(layer, fake_quantized=True) for layer in layers])
+
+    def student(self, compression_ratio: float) -> Self:
+        """A smaller model, not fitted: all hidden layers narrower in the same proportion.
+
+        Parameters
+        ----------
+        compression_ratio : float, at least 1
+            The student is the widest that has at most `n_parameters / compression_ratio`.
+
+        Returns
+        -------
+        model with the parameters of this one but for `hidden`
+
+        Raises
+        ------
+        ValueError
+            Not even hidden layers of one unit are so small.
+        """
+        if not compression_ratio >= 1:
+            raise ValueError(f"compression_ratio must be at least 1, got {compression_ratio}")
+        sizes = [self._fitted().n_features_in_, *(layer.shape[0] for layer in self.layers_)]
+        hidden = narrowed(sizes, self.n_parameters / compression_ratio)
+        if hidden is None:
+            smallest = count_parameters([sizes[0], *[1] * len(sizes[1:-1]), sizes[-1]])
+            raise ValueError(
+                f"compression_ratio must be at most {self.n_parameters / smallest:.6g} for this "
+                f"model, got {compression_ratio}"
+            )
+        return type(self)(**{**self.get_params(), "hidden": hidden})
+
+    def distil(
+        self,
+        teacher: Any,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        temperature: float = 4.0,
+        alpha: float | None = None,
+        kind: str = "forward_kl",
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        retain_schedule: Callable[[int], float] | None = None,
+    ) -> Self:
+        """A model that learned to answer as `teacher` does; no label is needed.
+
+        Parameters
+        ----------
+        teacher : fitted classifier
+            With `logits` or scikit-learn's `predict_log_proba`, and `classes_`.
+        X : as in `fit`
+            What the teacher is asked.
+        y : array of labels, optional
+            With `alpha`: learn from labels too.
+        temperature, alpha, kind
+            Those of `tersor.distillation_loss`.
+        epochs, learning_rate, retain_schedule
+            As in `finetune`.
+
+        Returns
+        -------
+        model
+            Trained from fresh weights if this one is not fitted, else from its own.
+
+        Raises
+        ------
+        TypeError
+            `X` is sparse or not numeric.
+        ValueError
+            A layer is not dense; this model has other classes than the teacher; `y` without
+            `alpha` or the reverse; an argument is not as said.
+        """
+        x = as_inputs(X, getattr(self, "n_features_in_", None), self)
+        if (y is None) != (alpha is None):
+            raise ValueError("y and alpha go together: alpha is the weight of the labels' loss")
+        taught = teacher.logits(X) if hasattr(teacher, "logits") else teacher.predict_log_proba(X)
+        taught = np.asarray(taught, np.float32)
+        model = self._copy()
+        if not hasattr(self, "classes_"):
+            model.classes_ = np.asarray(teacher.classes_)
+            model._start(x)
+        elif not np.array_equal(self.classes_, teacher.classes_):
+            raise ValueError(
+                f"teacher must have the classes {self.classes_}, got {teacher.classes_}"
+            )
+        targets = None if y is None else model._targets(y, len(x))
+
+        def loss(z: NDArray[Any], rows: NDArray[np.intp]) -> tuple[float, NDArray[Any]]:
+            labels = None if targets is None else targets[rows]
+            return distillation_loss(
+                z, taught[rows], labels, temperature=temperature, alpha=alpha, kind=kind
+            )
+
+        return model._train(x, loss, epochs, learning_rate, retain_schedule)
+
+    def _start(self, x: NDArray[np.float32]) -> None:
+        """Fresh layers for `x` and `classes_`."""
+        hidden = [_count(units, "hidden") for units in self.hidden]
+        sizes = [x.shape[1], *hidden, len(self.classes_)]
+        self.n_features_in_ = x.shape[1]
+        self.layers_ = list(initial_layers(sizes, self._rng()))
+
+    def _train(
+        self,
+        x: NDArray[np.float32],
+        loss: Loss,
+        epochs: int | None,
+        learning_rate: float | None,
+        retain_schedule: Callable[[int], float] | None,
+    ) -> Self:
+        settings = Settings(
+            _count(self.epochs if epochs is None else epochs, "epochs"),
+            _count(self.batch_size, "batch_size"),
+            _size(self.learning_rate if learning_rate is None else learning_rate, "learning_rate"),
+            _size(self.weight_decay, "weight_decay"),
+        )
+        layers, self.loss_curve_ = train(
+            self._dense("trained"), x, loss, settings, self._rng(), retain_schedule
+        )
+        self.layers_ = list(layers)
+        return self
+
+    def _rng(self) -> np.random.Generator:
+        state = self.random_state
+        if isinstance(state, np.random.RandomState):
+            state = state.randint(2**31 - 1)
+        return np.random.default_rng(state)
+
+    def _fitted(self) -> Self:
+        if not hasattr(self, "classes_"):
+            raise not_fitted(self)
+        return self
+
+    def _dense(self, what: str) -> list[DenseLayer]:
+        layers = []
+        for layer in self._fitted().layers_:
+            if not isinstance(layer, DenseLayer):
+                raise ValueError(f"only dense layers can be {what}, got a {type(layer).__name__}")
+            layers.append(layer)
+        return layers
+
+    def _targets(self, y: ArrayLike, samples: int) -> NDArray[np.intp]:
+        """The numbers of the classes in y."""
+        labels = as_labels(y, samples)
+        targets = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
+        unknown = self.classes_[targets] != labels
+        if unknown.any():
+            raise ValueError(f"y must be among classes_, got {labels[unknown][0]!r}")
+        return targets
+
+    def _copy(self) -> Self:
+        model = type(self)(**self.get_params())
+        vars(model).update(vars(self))
+        return model
+
+    def _with(self, layers: Sequence[Layer]) -> Self:
+        model = self._copy()
+        model.layers_ = list(layers)
+        return model
+
+
+def _cross_entropy(targets: NDArray[np.intp]) -> Loss:
+    return lambda z, rows: distillation_loss(z, z, targets[rows], alpha=1.0)
+
+
+def _count(n: Any, name: str) -> int:
+    if index(n) < 1:
+        raise ValueError(f"{name} must be at least 1, got {n}")
+    return index(n)
+
+
+def _size(value: float, name: str) -> float:
+    if not (isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {value}")
+    return float(value)

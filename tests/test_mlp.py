@@ -1,0 +1,398 @@
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+import tersor
+from tersor._mlp_layers import initial_layers, narrowed
+from tersor._mlp_train import Settings, backpropagate, train
+from tersor.mlp import DenseLayer, MLPClassifier
+from tersor.testing import assert_identical, layouts, unchanged
+
+RNG = np.random.default_rng(0)
+# Three rings: not linearly separable, and learned in a second.
+ANGLE, LABEL = RNG.uniform(0, 2 * np.pi, 600), RNG.integers(0, 3, 600)
+RADIUS = (LABEL + 0.5 + RNG.uniform(-0.3, 0.3, 600)) / 3
+X = np.stack([RADIUS * np.cos(ANGLE), RADIUS * np.sin(ANGLE)], axis=1)
+Y = np.array(["inner", "middle", "outer"])[LABEL]
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return MLPClassifier((64, 32), epochs=60, random_state=0).fit(X, Y)
+
+
+def state(model):
+    """Everything in a model that could be modified, as bytes."""
+    return pickle.dumps(vars(model))
+
+
+def arrays(model):
+    return [a for layer in model.layers_ for a in (layer.weight, layer.bias)]
+
+
+def float64_layers(sizes, fake_quantized=False):
+    layers = initial_layers(sizes, np.random.default_rng(1))
+    return [
+        DenseLayer(
+            layer.weight.astype(np.float64),
+            np.linspace(-0.1, 0.1, layer.bias.size),
+            fake_quantized=fake_quantized,
+        )
+        for layer in layers
+    ]
+
+
+def cross_entropy(targets):
+    return lambda z, rows: tersor.distillation_loss(z, z, targets[rows], alpha=1.0)
+
+
+class TestTraining:
+    def test_gradients_are_those_of_finite_differences(self):
+        x, targets = RNG.standard_normal((7, 5)), RNG.integers(0, 3, 7)
+        layers = float64_layers([5, 6, 4, 3])
+        gradients = [replace(a, weight=a.weight.copy(), bias=a.bias.copy()) for a in layers]
+        run = partial(backpropagate, layers, x, np.arange(7), cross_entropy(targets))
+        run(gradients)
+        unused = [replace(a, weight=a.weight.copy(), bias=a.bias.copy()) for a in layers]
+        for layer, gradient in zip(layers, gradients, strict=True):
+            for parameter, got in ((layer.weight, gradient.weight), (layer.bias, gradient.bias)):
+                for i in np.ndindex(parameter.shape):
+                    before = parameter[i]
+                    parameter[i] = before + 1e-6
+                    above = run(unused)
+                    parameter[i] = before - 1e-6
+                    below = run(unused)
+                    parameter[i] = before
+                    assert got[i] == pytest.approx((above - below) / 2e-6, abs=1e-8)
+
+    @pytest.mark.parametrize("fake_quantized", [False, True])
+    def test_trains_as_torch(self, fake_quantized):
+        torch = pytest.importorskip("torch")
+        x, targets = RNG.standard_normal((20, 5)), RNG.integers(0, 3, 20)
+        layers = float64_layers([5, 8, 3], fake_quantized)
+        settings = Settings(epochs=15, batch_size=20, learning_rate=0.01, weight_decay=0.5)
+        got, curve = train(layers, x, cross_entropy(targets), settings, np.random.default_rng(0))
+
+        def rounded(a):
+            scale = a.abs().amax(1, keepdim=True) / 127
+            scale[scale == 0] = 1
+            return a + ((a / scale).round() * scale - a).detach() if fake_quantized else a
+
+        weights = [torch.tensor(a.weight, requires_grad=True) for a in layers]
+        biases = [torch.tensor(a.bias, requires_grad=True) for a in layers]
+        adam = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": 0.5}, {"params": biases, "weight_decay": 0}],
+            lr=0.01,
+        )
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 15)
+        for epoch in range(15):
+            h = torch.tensor(x)
+            for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+                h = rounded(h.relu() if i else h) @ rounded(weight).T + bias
+            loss = torch.nn.functional.cross_entropy(h, torch.tensor(targets))
+            assert curve[epoch] == pytest.approx(loss.item(), rel=1e-9)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            cosine.step()
+        for layer, weight, bias in zip(got, weights, biases, strict=True):
+            np.testing.assert_allclose(layer.weight, weight.detach().numpy(), rtol=1e-7, atol=1e-9)
+            np.testing.assert_allclose(layer.bias, bias.detach().numpy(), rtol=1e-7, atol=1e-9)
+
+    def test_learns(self, teacher):
+        assert teacher.score(X, Y) > 0.97
+        assert teacher.loss_curve_[-1] < 0.2 * teacher.loss_curve_[0]
+
+    def test_same_bits_for_a_seed_and_any_thread_count(self, threads):
+        model = MLPClassifier((24,), epochs=2, random_state=7)
+        trained = model.fit(X, Y).prune(0.5).quantization_aware().finetune(X, Y)
+        with tersor.num_threads(1):
+            again = model.fit(X, Y).prune(0.5).quantization_aware().finetune(X, Y)
+        for a, b in zip(arrays(trained), arrays(again), strict=True):
+            assert_identical(a, b)
+        other = MLPClassifier((24,), epochs=2, random_state=8).fit(X, Y)
+        assert (other.layers_[0].weight != model.layers_[0].weight).any()
+
+    @pytest.mark.parametrize("state", [np.random.default_rng, np.random.RandomState])
+    def test_generators_are_seeds(self, state):
+        model = MLPClassifier((4,), epochs=1)
+        a, b = (model.set_params(random_state=state(3)).fit(X, Y).logits(X) for _ in range(2))
+        assert_identical(a, b)
+
+    def test_fit_forgets(self, teacher):
+        again = teacher.prune(0.1).fit(X, Y)
+        for a, b in zip(arrays(again), arrays(teacher), strict=True):
+            assert_identical(a, b)
+        assert again.layers_[0].mask is None
+
+    def test_layouts_of_the_input(self, teacher):
+        want = teacher.logits(X)
+        for name, view in layouts(X):
+            with unchanged(view):
+                assert_identical(teacher.logits(view), want), name
+
+    def test_linear_model_without_hidden_layers(self):
+        model = MLPClassifier((), random_state=0).fit(X, LABEL > 1)
+        assert model.n_parameters == 2 * 2 + 2
+        assert model.classes_.dtype == bool
+
+    def test_many_rows_are_predicted_in_parts(self, teacher):
+        many = np.tile(X, (15, 1))
+        np.testing.assert_allclose(teacher.logits(many), np.tile(teacher.logits(X), (15, 1)), 1e-4)
+
+    def test_predictions(self, teacher):
+        p = teacher.predict_proba(X)
+        np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+        assert (teacher.predict(X) == teacher.classes_[p.argmax(axis=1)]).all()
+        assert teacher.score(X, Y, sample_weight=teacher.predict(X) == Y) == 1.0
+
+
+class TestPruning:
+    def test_keeps_the_largest_of_each_layer(self, teacher):
+        pruned = teacher.prune(0.25)
+        for before, after in zip(teacher.layers_, pruned.layers_, strict=True):
+            assert_identical(after.weight, tersor.prune(before.weight, 0.25))
+            assert_identical(after.bias, before.bias)
+
+    def test_masks_hold_through_training(self, teacher):
+        pruned = teacher.prune(0.25)
+        tuned = pruned.finetune(X, Y, epochs=3).quantization_aware().distil(teacher, X, epochs=3)
+        for before, after in zip(pruned.layers_, tuned.layers_, strict=True):
+            assert_identical(after.mask, before.mask)
+            assert (after.weight[~before.mask] == 0).all()
+            assert (after.weight != before.weight).any()
+
+    def test_what_was_pruned_stays_pruned(self, teacher):
+        twice = teacher.prune(0.1).prune(0.9)
+        for layer in twice.layers_:
+            assert layer.mask.sum() == np.floor(0.1 * layer.mask.size + 0.5)
+
+    def test_gradually(self, teacher):
+        ratios = []
+
+        def schedule(epoch):
+            ratios.append(tersor.retain_schedule(epoch, begin=0, end=4, final=0.2))
+            return ratios[-1]
+
+        model = teacher.finetune(X, Y, epochs=6, retain_schedule=schedule)
+        assert ratios[0] == 1 and ratios[-2:] == [0.2, 0.2]
+        for layer in model.layers_:
+            assert layer.mask.sum() == np.floor(0.2 * layer.mask.size + 0.5)
+            assert (layer.weight[~layer.mask] == 0).all()
+
+    def test_further_training_brings_accuracy_back(self, teacher):
+        pruned = teacher.prune(0.3)
+        assert pruned.score(X, Y) < 0.9 < 0.95 < pruned.finetune(X, Y).score(X, Y)
+
+
+class TestStudents:
+    @pytest.mark.parametrize("ratio", [1, 1.5, 3, 10, 20])
+    def test_is_the_widest_that_is_small_enough(self, teacher, ratio):
+        student = teacher.student(ratio).distil(teacher, X, epochs=1)
+        assert student.n_parameters <= teacher.n_parameters / ratio
+        widths = [(i // 32, i // 64) for i in range(64, 64 * 32 + 1)]
+        budget = teacher.n_parameters / ratio
+        fitting = [(a, b) for a, b in widths if 3 * a + (a + 1) * b + (b + 1) * 3 <= budget]
+        assert student.hidden == fitting[-1]
+        assert student.learning_rate == teacher.learning_rate
+
+    def test_widths_by_hand(self):
+        assert narrowed([64, 256, 128, 10], 50_826) == (256, 128)
+        assert narrowed([64, 256, 128, 10], 50_825) == (255, 127)
+        assert narrowed([2, 4, 2], 9) == (1,)
+        assert narrowed([2, 4, 2], 6) is None
+
+    def test_learns_without_labels(self, teacher):
+        student = teacher.student(4).distil(teacher, X, epochs=100)
+        assert (student.predict(X) == teacher.predict(X)).mean() > 0.95
+        assert student.classes_.tolist() == teacher.classes_.tolist()
+
+    def test_learns_from_labels_too(self, teacher):
+        options = dict(epochs=2, temperature=2.0)
+        student = teacher.student(4)
+        labels = student.distil(teacher, X, Y, alpha=1.0, **options)
+        plain = replace_hidden(teacher, student.hidden, epochs=2).fit(X, Y)
+        assert_identical(labels.logits(X), plain.logits(X))
+        mixed = student.distil(teacher, X, Y, alpha=0.5, **options)
+        assert (mixed.logits(X) != labels.logits(X)).any()
+
+    def test_continues_a_fitted_model(self, teacher):
+        pruned = teacher.prune(0.2)
+        taught = pruned.distil(teacher, X, epochs=10)
+        assert taught.score(X, Y) > pruned.score(X, Y)
+
+    def test_teachers_of_scikit_learn(self):
+        ensemble = pytest.importorskip("sklearn.ensemble")
+        forest = ensemble.RandomForestClassifier(20, max_depth=6, random_state=0).fit(X, Y)
+        with np.errstate(divide="ignore"):  # its log of probability 0
+            student = MLPClassifier((32, 32), random_state=0).distil(forest, X, temperature=1.0)
+        assert student.score(X, Y) > 0.9
+
+
+def replace_hidden(model, hidden, **others):
+    return MLPClassifier(**{**model.get_params(), "hidden": hidden, **others})
+
+
+TRANSFORMATIONS = {
+    "prune": lambda model: model.prune(0.3),
+    "finetune": lambda model: model.finetune(X, Y, epochs=1, retain_schedule=lambda epoch: 0.5),
+    "quantization_aware": lambda model: model.quantization_aware().finetune(X, Y, epochs=1),
+    "student": lambda model: model.student(4),
+    "distil": lambda model: model.distil(model, X, epochs=1),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+@pytest.mark.parametrize("pruned", [False, True])
+def test_transformations_leave_the_model_as_it_is(teacher, name, pruned):
+    model = teacher.prune(0.5) if pruned else teacher
+    before = state(model)
+    result = TRANSFORMATIONS[name](model)
+    assert result is not model and type(result) is MLPClassifier
+    assert state(model) == before
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "bad, error, message",
+        [
+            (np.zeros(3), ValueError, "X must have shape .* got 1-D. Reshape your data"),
+            (np.zeros((0, 2)), ValueError, r"0 sample\(s\)"),
+            (np.zeros((3, 0)), ValueError, r"0 feature\(s\)"),
+            (np.full((3, 2), np.nan), ValueError, "X must be finite in float32, got NaN or inf"),
+            (np.full((3, 2), 1e39), ValueError, "X must be finite in float32"),
+            (np.zeros((3, 2), complex), ValueError, "Complex data not supported"),
+            (np.zeros((3, 3)), ValueError, "X has 3 features, but MLPClassifier is expecting 2"),
+            ([["a", "b"]], ValueError, "could not convert string to float"),
+        ],
+    )
+    def test_inputs(self, teacher, bad, error, message):
+        with pytest.raises(error, match=message):
+            teacher.predict(bad)
+
+    def test_sparse_inputs(self, teacher):
+        with pytest.raises(TypeError, match="X must be dense, got a sparse csr_array"):
+            teacher.predict(tersor_sparse(X))
+
+    @pytest.mark.parametrize(
+        "bad, message",
+        [
+            (None, "requires y to be passed, but the target y is None"),
+            (LABEL[:-1], r"y must have shape \(600,\), a label a row of X, got \(599,\)"),
+            (LABEL + 0.5, "Unknown label type: y must hold classes, got fractions"),
+            (np.full(600, np.nan), "y must not hold NaN or inf"),
+        ],
+    )
+    def test_labels(self, bad, message):
+        with pytest.raises(ValueError, match=message):
+            MLPClassifier((2,), epochs=1).fit(X, bad)
+
+    def test_unknown_labels(self, teacher):
+        with pytest.raises(ValueError, match=r"y must be among classes_, got .*'between'"):
+            teacher.finetune(X, np.where(Y == "middle", "between", Y))
+
+    @pytest.mark.parametrize(
+        "bad, error, message",
+        [
+            ({"hidden": (4, 0)}, ValueError, "hidden must be at least 1, got 0"),
+            ({"hidden": (4.5,)}, TypeError, "integer"),
+            ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+            ({"batch_size": -1}, ValueError, "batch_size must be at least 1, got -1"),
+            ({"learning_rate": np.inf}, ValueError, "learning_rate must be finite and not nega"),
+            ({"weight_decay": -0.1}, ValueError, "weight_decay must be finite and not negative"),
+        ],
+    )
+    def test_parameters(self, bad, error, message):
+        with pytest.raises(error, match=message):
+            MLPClassifier(**bad).fit(X, Y)
+
+    def test_set_params(self):
+        with pytest.raises(ValueError, match=r"params must be among hidden, epochs, .*'layers'"):
+            MLPClassifier().set_params(layers=3)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda model: model.predict(X),
+            lambda model: model.prune(0.5),
+            lambda model: model.finetune(X, Y),
+            lambda model: model.student(2),
+            lambda model: model.nbytes,
+            lambda model: model.n_parameters,
+        ],
+    )
+    def test_not_fitted(self, call):
+        with pytest.raises(ValueError, match="this MLPClassifier is not fitted yet"):
+            call(MLPClassifier())
+
+    def test_ratios(self, teacher):
+        with pytest.raises(ValueError, match=r"retain_ratio must be in 0\.\.1, got 1.5"):
+            teacher.prune(1.5)
+        with pytest.raises(ValueError, match=r"compression_ratio must be at least 1, got 0\.5"):
+            teacher.student(0.5)
+        with pytest.raises(ValueError, match=r"compression_ratio must be at most .*, got 1000"):
+            teacher.student(1000)
+
+    def test_distil(self, teacher):
+        other = MLPClassifier((2,), epochs=1).fit(X, LABEL)
+        with pytest.raises(ValueError, match=r"teacher must have the classes .* got .0 1 2."):
+            teacher.distil(other, X)
+        for options in ({"y": Y}, {"alpha": 0.5}):
+            with pytest.raises(ValueError, match="y and alpha go together"):
+                teacher.distil(teacher, X, **options)
+
+
+def tersor_sparse(x):
+    from scipy.sparse import csr_array
+
+    return csr_array(x)
+
+
+class TestScikitLearn:
+    def test_is_not_imported(self):
+        code = """
+import sys, tersor.mlp
+model = tersor.mlp.MLPClassifier(epochs=1)
+try:
+    model.predict([[0.0], [1.0]])
+except ValueError:
+    model.fit([[0.0], [1.0]], [0, 1]).score([[0.0]], [0])
+assert "sklearn" not in sys.modules
+"""
+        path = os.pathsep.join(sys.path)
+        subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})
+
+    def test_passes_its_checks_of_estimators(self):
+        checks = pytest.importorskip("sklearn.utils.estimator_checks")
+        # BLAS rounds a row in another way at another place in the batch: 1e-7 in float32.
+        exceptions = {"check_methods_sample_order_invariance": "compares as if float64"}
+        with pytest.warns(UserWarning, match="does not inherit from"):
+            results = checks.check_estimator(
+                MLPClassifier((32,)),
+                on_skip=None,
+                on_fail=None,
+                expected_failed_checks=exceptions,
+            )
+        failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
+        assert not failed
+        assert sum(r["status"] == "passed" for r in results) > 40
+
+    def test_works_in_a_search(self):
+        selection = pytest.importorskip("sklearn.model_selection")
+        pipeline = pytest.importorskip("sklearn.pipeline")
+        preprocessing = pytest.importorskip("sklearn.preprocessing")
+        model = pipeline.make_pipeline(
+            preprocessing.StandardScaler(), MLPClassifier((32,), random_state=0)
+        )
+        search = selection.GridSearchCV(model, {"mlpclassifier__epochs": [1, 40]}, cv=2)
+        assert search.fit(X, Y).best_params_ == {"mlpclassifier__epochs": 40}
+
+    def test_repr_shows_what_was_changed(self):
+        assert repr(MLPClassifier()) == "MLPClassifier()"
+        assert repr(MLPClassifier((3,), epochs=2)) == "MLPClassifier(hidden=(3,), epochs=2)"
