@@ -66,7 +66,8 @@ def test_onnxruntime(backend, source, dtype, symmetric):
             rows, _ = rows_of(x, options)
             parts = [quant_utils.quantize_data(row, kind, symmetric) for row in rows]
             zero_point, scale, data = zip(*parts, strict=True)
-            data = np.stack([part.astype(np.int8 if dtype[0] == "i" else np.uint8) for part in data])
+            storage = np.int8 if dtype[0] == "i" else np.uint8
+            data = np.stack([part.astype(storage) for part in data])
             check(q, data, np.stack(scale), np.stack(zero_point))
 
 

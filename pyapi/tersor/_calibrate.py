@@ -118,7 +118,7 @@ class Calibrator:
 
     def _parameters(self) -> tuple[Any, Any]:
         low, high = self.range
-        return self._scheme.scales(low, high, low.dtype)
+        return self._scheme.scales(low, high, low.dtype, kernels("quantize", low))
 
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v!r}" for k, v in self._options().items())
@@ -242,7 +242,7 @@ def _least_squares(rows: Any, low: Any, high: Any, scheme: Scheme, module: Any) 
     for start in range(0, low.size, _GROUPS):
         part = slice(start, start + _GROUPS)
         least, most = (np.multiply.outer(end[part], shrinks) for end in (low, high))
-        scale, zero_point = scheme.scales(least, most, rows.dtype)
+        scale, zero_point = scheme.scales(least, most, rows.dtype, module)
         limits = (scheme.low, scheme.high, scheme.order)
         errors = module.squared_errors(rows[part], scale, zero_point, *limits)
         best[part] = shrinks[errors.argmin(axis=1)]
@@ -282,7 +282,7 @@ def _clipped(
     width = np.ldexp(1.0 / BINS, exponents)
     magnitudes = counts[:, BINS:] + counts[:, BINS - 1 :: -1]
     if method == "mse":
-        shrink = _least_squares_of_bins(low, high, counts, width, scheme)
+        shrink = _least_squares_of_bins(low, high, counts, width, scheme, module)
         return low * shrink, high * shrink
     if method == "entropy":
         limit = module.entropy_bins(magnitudes, 2 ** (scheme.kind.bits - 1)) * width
@@ -306,13 +306,15 @@ def _quantile(counts: Any, p: float) -> Any:
     return (k + np.clip((target - before) / np.maximum(count, 1), 0, 1))[:, 0]
 
 
-def _least_squares_of_bins(low: Any, high: Any, counts: Any, width: Any, scheme: Scheme) -> Any:
+def _least_squares_of_bins(
+    low: Any, high: Any, counts: Any, width: Any, scheme: Scheme, module: Any
+) -> Any:
     """As `_least_squares`, every entry taken for the middle of its bin."""
     middles = np.multiply.outer(width, np.arange(-BINS, BINS) + 0.5)
     x = np.clip(middles, low[:, None], high[:, None])
     least, best = np.full(low.shape, np.inf), np.ones(low.shape)
     for shrink in _SHRINKS:
-        scale, zero = scheme.scales(low * shrink, high * shrink, low.dtype)
+        scale, zero = scheme.scales(low * shrink, high * shrink, low.dtype, module)
         scale, zero = scale[:, None], 0 if zero is None else zero[:, None].astype(np.float64)
         q = np.clip(np.rint(x / scale) + zero, scheme.low, scheme.high)
         error = (counts * ((q - zero) * scale - x) ** 2).sum(axis=1)

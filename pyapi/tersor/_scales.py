@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tersor_kernels.reference.quantize import absmax_scale
-
 from ._backends import as_array
 from ._dtypes import FLOATS
 from ._quantized import INTEGERS, Integer
 
 COMPAT = ("onnx", "torch", "compressed-tensors", "torchao")
-# How each rounds x / scale + zero_point: reference.quantize.round_scaled has the orders.
+# How each rounds x / scale + zero_point: `_round_scaled` of the reference has the orders.
 _ORDERS = {
     None: "divide",
     "onnx": "divide",
@@ -66,7 +64,7 @@ class Scheme(NamedTuple):
             return self.kind.high // 2
         return (self.kind.high + 1) // 2
 
-    def scales(self, low: Any, high: Any, source: Any) -> tuple[Any, Any]:
+    def scales(self, low: Any, high: Any, source: Any, module: Any) -> tuple[Any, Any]:
         """Scale and zero point (None if it is 0 by rule) of entries in low..high of dtype `source`.
 
         The scale is of the working dtype; libraries find it in the dtype of their data.
@@ -76,7 +74,7 @@ class Scheme(NamedTuple):
         with np.errstate(all="ignore"):  # a scale of 0 is divided by before it is replaced
             low, high = np.minimum(low, low.dtype.type(0)), np.maximum(high, low.dtype.type(0))
             rule = {None: _ours, "onnx": _onnx}.get(self.compat, _torch_like)
-            scale, zero_point = rule(self, low, high, np.maximum(-low, high))
+            scale, zero_point = rule(self, low, high, module)
         scale = np.asarray(scale, working)
         if self.symmetric and self.kind.low < 0:
             return scale, None
@@ -129,16 +127,17 @@ def scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
     return Scheme(name, kind, low, kind.high, symmetric, compat, _ORDERS[compat])
 
 
-def _ours(scheme: Scheme, low: Any, high: Any, absmax: Any) -> tuple[Any, Any]:
+def _ours(scheme: Scheme, low: Any, high: Any, module: Any) -> tuple[Any, Any]:
     steps = scheme.high - scheme.low
     if scheme.symmetric:
-        return absmax_scale(absmax, steps // 2), scheme.middle
-    scale = absmax_scale(high - low, steps)
+        return module.absmax_scale(np.maximum(-low, high), steps // 2), scheme.middle
+    scale = module.absmax_scale(high - low, steps)
     scale = np.where(np.isinf(scale), high / steps - low / steps, scale)
     return scale, np.clip(np.rint(scheme.low - low / scale), scheme.low, scheme.high)
 
 
-def _onnx(scheme: Scheme, low: Any, high: Any, absmax: Any) -> tuple[Any, Any]:
+def _onnx(scheme: Scheme, low: Any, high: Any, module: Any) -> tuple[Any, Any]:
+    absmax = np.maximum(-low, high)
     ends = (-absmax, absmax) if scheme.symmetric else (low, high)
     first = scheme.low + 1 if scheme.symmetric and scheme.name == "int8" else scheme.low
     wide = (ends[1].astype(np.float64) - ends[0].astype(np.float64)) / (scheme.high - first)
@@ -150,10 +149,10 @@ def _onnx(scheme: Scheme, low: Any, high: Any, absmax: Any) -> tuple[Any, Any]:
     return np.where(none, low.dtype.type(1), scale), zero_point
 
 
-def _torch_like(scheme: Scheme, low: Any, high: Any, absmax: Any) -> tuple[Any, Any]:
+def _torch_like(scheme: Scheme, low: Any, high: Any, module: Any) -> tuple[Any, Any]:
     dtype, steps, middle = low.dtype, scheme.high - scheme.low, scheme.middle
     if scheme.symmetric:
-        scale = absmax / dtype.type(steps / 2)
+        scale = np.maximum(-low, high) / dtype.type(steps / 2)
     else:
         scale = (high - low) / dtype.type(steps)
     if scheme.compat == "compressed-tensors":

@@ -130,7 +130,7 @@ def quantize(
         )
         check_finite(scale)
     else:
-        scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, backend)
+        scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, module)
         data, nan_count = module.quantize(
             a,
             scale,
@@ -199,7 +199,7 @@ def fake_quantize(
     a: Any = as_float(as_array(x, "x"), "x")
     plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
     module = kernels("quantize", a, backend)
-    scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, backend)
+    scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, module)
     if nan == "raise" and (nan_count := module.min_max(a, None, None)[2]):
         raise ValueError(f"x must not be NaN with nan='raise', got {nan_count} of {a.size}")
     order = "multiply" if compat == "torch" else plan.order
@@ -267,7 +267,7 @@ def _plan(
 
 
 def _parameters(
-    x: Any, plan: _Plan, method: str, percentile: float, scale: Any, zero_point: Any, backend: Any
+    x: Any, plan: _Plan, method: str, percentile: float, scale: Any, zero_point: Any, module: Any
 ) -> tuple[Any, Any]:
     """Scale and zero point, given or fitted."""
     scheme, axis, block_size = plan.scheme, plan.axis, plan.block_size
@@ -280,6 +280,5 @@ def _parameters(
         return given
     if zero_point is not None:
         raise ValueError("zero_point needs a scale")
-    module = kernels("quantize", x, backend)
     low, high = fitted_range(x, scheme, axis, block_size, method, percentile, module)
-    return scheme.scales(low, high, x.dtype)
+    return scheme.scales(low, high, x.dtype, module)

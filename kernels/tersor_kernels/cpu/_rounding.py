@@ -1,4 +1,4 @@
-"""The orders of rounding that `reference.quantize.round_scaled` defines."""
+"""The orders of rounding that `_round_scaled` of `reference/quantize.py` defines."""
 
 import numpy as np
 

@@ -18,6 +18,11 @@ from ._philox import fill_words
 from ._rounding import DIVIDE, ORDERS, STOCHASTIC, clipped, round_scaled
 
 
+def absmax_scale(absmax, largest):
+    """absmax / largest; 1 where absmax is 0."""
+    return reference.absmax_scale(absmax, largest)
+
+
 def quantize(x, scale, zero_point, axis, block_size, dtype, low, high, order, seed):
     """clip(round(x / scale) + zero_point, low, high), and the number of NaN."""
     if scale.dtype.itemsize == 2:  # to round every step to 16 bits is for comparisons only
@@ -118,7 +123,7 @@ def quantize_absmax(x, axis, block_size, dtype, low, high):
     rows, n, group, size = layout_of(x.shape, axis, block_size) if x.size else (1, 0, 0, 0)
     if rows or group * n != x.size or size > 16 * BLOCK:
         least, largest, _ = min_max(x, axis, block_size)
-        scale = reference.absmax_scale(np.maximum(-least, largest), high)
+        scale = absmax_scale(np.maximum(-least, largest), high)
         q, nan_count = quantize(x, scale, None, axis, block_size, dtype, low, high, "divide", None)
         return q, scale, nan_count
     # Every run has a scale of its own, and is in cache when it is read a second time.

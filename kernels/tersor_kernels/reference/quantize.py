@@ -15,7 +15,7 @@ from ._nibbles import unpack_nibbles as unpack_nibbles
 from ._philox import philox_words
 
 
-def spread(values, shape, axis, block_size):
+def _spread(values, shape, axis, block_size):
     """`values`, one a scale, repeated for every entry of an array of `shape`."""
     if axis is None:
         return np.broadcast_to(values, shape)
@@ -66,7 +66,7 @@ def absmax_scale(absmax, largest):
     return np.where(absmax == 0, scale.dtype.type(1), scale)
 
 
-def round_scaled(x, scale, zero, order, seed=None):
+def _round_scaled(x, scale, zero, order, seed=None):
     """x / scale + zero, rounded half to even in one of the orders that are in use, as floats.
 
     divide: round(x / scale) + zero          multiply: round(x * (1 / scale)) + zero
@@ -96,12 +96,12 @@ def round_scaled(x, scale, zero, order, seed=None):
 def quantize(x, scale, zero_point, axis, block_size, dtype, low, high, order, seed):
     """clip(round(x / scale) + zero_point, low, high) as `dtype`, and the number of NaN.
 
-    NaN becomes zero_point. How it is rounded: see `round_scaled`.
+    NaN becomes zero_point. How it is rounded: see `_round_scaled`.
     """
-    zero = spread(_floats(zero_point, scale), x.shape, axis, block_size)
-    x, scale = x.astype(scale.dtype), spread(scale, x.shape, axis, block_size)
+    zero = _spread(_floats(zero_point, scale), x.shape, axis, block_size)
+    x, scale = x.astype(scale.dtype), _spread(scale, x.shape, axis, block_size)
     nan = np.isnan(x)
-    clipped = np.clip(round_scaled(x, scale, zero, order, seed), low, high)
+    clipped = np.clip(_round_scaled(x, scale, zero, order, seed), low, high)
     return np.where(nan, zero, clipped).astype(dtype), int(nan.sum())
 
 
@@ -116,9 +116,9 @@ def quantize_absmax(x, axis, block_size, dtype, low, high):
 
 def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed):
     """The float that `quantize` and `dequantize` make of each entry, and where it was in range."""
-    zero = spread(_floats(zero_point, scale), x.shape, axis, block_size)
-    wide, scale = x.astype(scale.dtype), spread(scale, x.shape, axis, block_size)
-    rounded = round_scaled(wide, scale, zero, order, seed)
+    zero = _spread(_floats(zero_point, scale), x.shape, axis, block_size)
+    wide, scale = x.astype(scale.dtype), _spread(scale, x.shape, axis, block_size)
+    rounded = _round_scaled(wide, scale, zero, order, seed)
     clipped = np.where(np.isnan(wide), zero, np.clip(rounded, low, high))
     clipped = clipped + clipped.dtype.type(0)  # an integer has no -0.0
     return ((clipped - zero) * scale).astype(x.dtype), (rounded >= low) & (rounded <= high)
@@ -143,8 +143,8 @@ def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     """(q - zero_point) * scale, computed in the wider of the dtypes, at least float32."""
     wide = np.float64 if np.float64 in (scale.dtype, dtype) else np.float32
     scale = scale.astype(wide)
-    zero = spread(_floats(zero_point, scale), q.shape, axis, block_size)
-    result = ((q.astype(wide) - zero) * spread(scale, q.shape, axis, block_size)).astype(dtype)
+    zero = _spread(_floats(zero_point, scale), q.shape, axis, block_size)
+    result = ((q.astype(wide) - zero) * _spread(scale, q.shape, axis, block_size)).astype(dtype)
     if out is None:
         return result
     out[...] = result
