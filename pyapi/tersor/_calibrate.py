@@ -99,12 +99,13 @@ class Calibrator:
         if self._low is None:
             raise ValueError("update the Calibrator with an array first")
         low, high = np.minimum(self._low, 0), np.maximum(self._high, 0)
+        shape, dtype = self._low.shape, np.float64 if self._wide else np.float32
         if self._method != "absmax":
             args = (low.reshape(-1), high.reshape(-1), self._counts, self._exponents)
             module = kernels("quantize", self._counts)
             low, high = _clipped(self._method, self._scheme, self._percentile, *args, module)
-        shape, dtype = self._low.shape, np.float64 if self._wide else np.float32
-        return low.reshape(shape).astype(dtype), high.reshape(shape).astype(dtype)
+        low, high = (np.asarray(end, dtype).reshape(shape) for end in (low, high))
+        return low, high
 
     @property
     def scale(self) -> NDArray[Any]:
