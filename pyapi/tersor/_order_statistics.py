@@ -4,10 +4,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.typing import NDArray
 
 from ._backends import kernels
 from ._dtypes import FLOATS
@@ -17,6 +18,13 @@ from ._rows import as_rows
 # Entries below which NumPy is faster, crossovers on 2 cores with AVX-512: it selects one place by
 # vectors, several at a tenth of that speed.
 SMALL, SMALL_PARTITION = 2**14, 2**20
+
+
+class TopK(NamedTuple):
+    """What `top_k` returns."""
+
+    values: NDArray[Any]
+    indices: NDArray[np.int64]
 
 
 def is_ranked(x: Any) -> bool:

@@ -1,23 +1,16 @@
 """Top-k, partitions and order statistics: NumPy's functions, by exact radix selection."""
 
 from operator import index
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._backends import array_function, as_array, kernels
-from ._order_statistics import is_ranked, medians, native, partition_job, quantiles
+from ._order_statistics import TopK, is_ranked, medians, native, partition_job, quantiles
 from ._rows import as_rows, normalize_axis
 
 Axis = int | tuple[int, ...] | None
-
-
-class TopK(NamedTuple):
-    """What `top_k` returns."""
-
-    values: NDArray[Any]
-    indices: NDArray[np.int64]
 
 
 @array_function

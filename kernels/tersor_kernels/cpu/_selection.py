@@ -67,7 +67,7 @@ def _count_nan_block(b, x, rule, counts):
 @njit
 def _count_nan(pool, x, constants, counts):
     args = (x, unpack(constants), counts)
-    parallel(pool, _count_nan_block, blocks_of(counts.size, x.size), args, x.size // 4)
+    parallel(pool, _count_nan_block, blocks_of(counts.size, x.size), args, x.size // 8)
 
 
 def count_against(bits, constants, keys):
@@ -95,7 +95,7 @@ def _count_block(b, x, rule, t, larger, equal):
 @njit
 def _count(pool, x, constants, t, larger, equal):
     args = (x, unpack(constants), t, larger, equal)
-    parallel(pool, _count_block, blocks_of(t.size, x.size), args, x.size // 2)
+    parallel(pool, _count_block, blocks_of(t.size, x.size), args, x.size // 4)
 
 
 def kth_largest(bits, constants, width, k):
@@ -104,6 +104,8 @@ def kth_largest(bits, constants, width, k):
     k : an int, or one for each row
     """
     rows, n = bits.shape
+    bits = bits.view()
+    bits.flags.writeable = False  # as `as_bits` does: another type would be compiled again
     k = np.full(rows, k, np.int64)
     keys, larger, equal = np.empty(rows, bits.dtype), np.empty_like(k), np.empty_like(k)
     if n < LONG:
@@ -191,7 +193,7 @@ def _gather_between_block(b, x, rule, low, high, larger, between, out):
 @njit
 def _gather_between(pool, x, constants, low, high, larger, between, out):
     args = (x, unpack(constants), low, high, larger, between, out)
-    parallel(pool, _gather_between_block, larger.size, args, x.size)
+    parallel(pool, _gather_between_block, larger.size, args, x.size // 2)
 
 
 def _kth_by_digits(x, constants, width, k):
@@ -241,7 +243,7 @@ def _histogram_block(b, x, rule, low, shift, counts):
 @njit
 def _histogram(pool, x, constants, low, shift, counts):
     args = (x, unpack(constants), low, shift, counts)
-    parallel(pool, _histogram_block, counts.shape[0], args, x.size)
+    parallel(pool, _histogram_block, counts.shape[0], args, x.size // 2)
 
 
 @njit
@@ -289,4 +291,4 @@ def _kth_of_short_rows_block(b, x, rule, k, t, larger, equal):
 @njit
 def _kth_of_short_rows(pool, x, constants, k, t, larger, equal):
     args = (x, unpack(constants), k, t, larger, equal)
-    parallel(pool, _kth_of_short_rows_block, blocks_of(t.size, x.size), args, 4 * x.size)
+    parallel(pool, _kth_of_short_rows_block, blocks_of(t.size, x.size), args, 2 * x.size)

@@ -35,6 +35,7 @@ def prune(x, k, threshold, nan, out=None):
 
 def pack_mask(mask):
     """Eight entries of the last axis to a byte, the lowest bit first."""
+    # NumPy's own runs by vectors, at the speed of memory.
     return np.packbits(mask, axis=-1, bitorder="little")
 
 
@@ -75,17 +76,20 @@ def _keep(x, k, threshold, order, nan, copied, set_, out):
     constants, width = _keys.key_rule(x.dtype, order, "high" if nan == "keep" else "low")
     bits = _keys.as_bits(x)
     rows, n = x.shape
-    if k is None:
+    t = None
+    if threshold is not None:
         key = _keys.key_from(threshold, x.dtype, order, constants)
-        t = np.full(rows, key or 0, bits.dtype)
-        spares = np.full((rows, _selection.chunks_of_row(n)), -1)
-        k = n if key is not None else 0
-    elif 0 < k and n > _SHORT_ROW:
+        if key is None:
+            k = 0
+        else:
+            t = np.full(rows, key)
+            spares = np.full((rows, _selection.chunks_of_row(n)), -1)
+    elif k > 0 and n > _SHORT_ROW:
         t, larger, equal = _selection.kth_largest(bits, constants, width, k)
         spares = _spares(bits, constants, t, k - larger, equal)
     if k == 0:
         out[...] = 0
-    elif threshold is None and n <= _SHORT_ROW:
+    elif t is None:
         _keep_of_few(workers(), bits, constants, k, (copied, set_), out)
     else:
         t = np.repeat(t, spares.shape[1])
@@ -135,7 +139,7 @@ def _keep_from_block(b, x, rule, t, spares, how, out):
 def _keep_from(pool, x, constants, t, spares, how, out):
     """Keep in each segment the keys above t and the first `spares` of those equal, -1 for all."""
     args = (x, unpack(constants), t, spares, how, out)
-    parallel(pool, _keep_from_block, blocks_of(t.size, x.size), args, x.size)
+    parallel(pool, _keep_from_block, blocks_of(t.size, x.size), args, x.size // 4)
 
 
 @njit
@@ -167,4 +171,4 @@ def _keep_of_few_block(b, x, rule, k, how, out):
 def _keep_of_few(pool, x, constants, k, how, out):
     """Keep k entries of each short row: those with fewer than k before them."""
     args = (x, unpack(constants), k, how, out)
-    parallel(pool, _keep_of_few_block, blocks_of(x.shape[0], x.size), args, 4 * x.size)
+    parallel(pool, _keep_of_few_block, blocks_of(x.shape[0], x.size), args, 2 * x.size)

@@ -211,4 +211,4 @@ def _largest_below_block(b, x, rule, t):
 @njit
 def _largest_of_segments_below(pool, x, constants, t):
     args = (x, unpack(constants), t)
-    parallel(pool, _largest_below_block, blocks_of(t.size, x.size), args, x.size // 2)
+    parallel(pool, _largest_below_block, blocks_of(t.size, x.size), args, x.size // 4)
