@@ -309,6 +309,9 @@ def test_global_scores_and_mixed_dtypes(backend):
     got = tersor.prune_global(tensors, 0.5, backend=backend)
     assert isinstance(got, tuple) and [x.dtype for x in got] == [x.dtype for x in tensors]
     assert [x.tolist() for x in got] == [[0, 0], [0, 4], [5, -9]]
+    half = [np.ones(2, np.float16), 2 * np.ones(2, bfloat16)]
+    got = tersor.prune_global(half, 0.75, backend=backend)
+    assert [x.tolist() for x in got] == [[1, 0], [2, 2]]
     scores = [np.array([9.0, 8]), np.array([-9.0, -8]), np.array([1.0, 0])]
     got = tersor.prune_global(tensors, 0.5, scores=scores, backend=backend)
     assert [x.tolist() for x in got] == [[1, 2], [0, 0], [5, 0]]
@@ -351,6 +354,7 @@ W = np.arange(12.0).reshape(3, 4)
         ({"pattern": (1, 1)}, ValueError, "exactly one of retain_ratio, k, threshold must"),
         ({"retain_ratio": 1.1}, ValueError, r"retain_ratio must be in 0\.\.1, got 1\.1"),
         ({"retain_ratio": np.nan}, ValueError, r"retain_ratio must be in 0\.\.1, got nan"),
+        ({"retain_ratio": "half"}, TypeError, "retain_ratio must be a number, got 'half'"),
         ({"k": 13}, ValueError, r"k must be in 0\.\.12, got 13"),
         ({"k": 5, "axis": 1}, ValueError, r"k must be in 0\.\.4, got 5"),
         ({"k": 1.5}, TypeError, "k must be an int, got 1.5"),

@@ -219,7 +219,10 @@ def prune_global(
         ranked.append(w if scores is None else as_scores(run, w, scores[name], "raise"))
     counts = []
     if names:
-        common = np.result_type(*ranked)
+        dtypes = {x.dtype for x in ranked}
+        if len(dtypes) > 1:  # bfloat16 has no dtype in common with float16
+            dtypes = {np.dtype(np.float32) if d.name == "bfloat16" else d for d in dtypes}
+        common = np.result_type(*dtypes)
         flat = [x.astype(common, copy=False).reshape(-1) for x in ranked]
         least = [floor(min_retain * x.size) for x in flat]
         k = share(ratio, sum(x.size for x in flat))
