@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from functools import partial
 from math import floor, isnan
-from numbers import Real
 from operator import index
 from typing import Any
 
@@ -100,7 +99,7 @@ def share(ratio: float, n: int) -> int:
 
 def as_ratio(ratio: Any, name: str) -> float:
     """`ratio` in 0..1."""
-    if not isinstance(ratio, Real):
+    if not isinstance(ratio, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {ratio!r}")
     if not 0 <= ratio <= 1:
         raise ValueError(f"{name} must be in 0..1, got {ratio}")
