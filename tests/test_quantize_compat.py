@@ -213,3 +213,20 @@ def test_range_and_scale_differ_as_documented(backend):
     for compat in got:
         q = tersor.quantize(nan, compat=compat, backend=backend)
         assert q.data[0] == 0 and q.nan_count == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+def test_nan_and_fitted_ranges_in_short_dtypes(backend, dtype):
+    x = hostile("nan", (5, 40), dtype)
+    for compat in ("compressed-tensors", "torchao"):
+        for options in ({"method": "mse", "block_size": 7}, {"method": "percentile", "axis": 0}):
+            options = options | {"compat": compat, "backend": backend}
+            q = tersor.quantize(x, **options)
+            assert q.nan_count == np.isnan(x).sum() and q.scale.dtype == dtype
+            assert (q.data[np.isnan(x)] == 0).all()
+            values, mask = tersor.fake_quantize(x, **options)
+            assert_identical(values, q.dequantize())
+            error = np.abs(values.astype(np.float32) - x.astype(np.float32))[mask]
+            # bfloat16 rounds the quotient, and then the product, by up to a quarter of a step each.
+            steps = 1.0 if dtype == bfloat16 else 0.6
+            assert error.max() <= steps * q.scale.astype(np.float32).max()

@@ -27,7 +27,7 @@ class Calibrator:
     Notes
     -----
     absmax keeps the least and the largest entry. The others also keep, for each scale, a histogram
-    of 4096 equal bins over [-2**e, 2**e), where 2**e is just above the largest magnitude so far:
+    of 4096 equal bins over (-2**e, 2**e), where 2**e is just above the largest magnitude so far:
     when that grows, neighbouring bins are added up, so that the counts are those that all data
     would have given at once. The result does not depend on the order or the grouping of the data,
     in the last bit: `update` and `merge` commute. It is bounded by the width of a bin, at most

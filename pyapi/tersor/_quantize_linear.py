@@ -206,7 +206,9 @@ def dynamic_quantize_linear(
     (array([153, 255,   0,  26, 221, 179], dtype=uint8), array(0.01960784, dtype=float32),
      array(153, dtype=uint8))
     """
-    a: Any = as_float(as_array(x, "x"), "x").astype(np.float32, copy=False)
+    a: Any = as_float(as_array(x, "x"), "x")
+    with np.errstate(over="ignore"):  # an infinity is refused below
+        a = a.astype(np.float32, copy=False)
     module = kernels("quantize", a, backend)
     low, high, _ = module.min_max(a, None, None)
     if not (np.isfinite(low) and np.isfinite(high)):

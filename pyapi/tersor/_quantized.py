@@ -41,7 +41,7 @@ class QuantizedArray:
     data : array
         int8, uint8: of `shape`. int4, uint4: uint8, two values a byte along the last axis, the
         first in the low nibble, a last odd one padded with 0 (ONNX's order).
-    scale : array, float32 or float64
+    scale : array, float32 or float64 (of compat="compressed-tensors" or "torchao" also shorter)
         Per tensor: shape (). Per axis: (shape[axis],). Per block: `shape` with
         ceil(n / block_size) in the place of n = shape[axis].
     zero_point : array or None

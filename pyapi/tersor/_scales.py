@@ -124,7 +124,7 @@ def scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
         raise ValueError(f"dtype must be int8 or int4 with compat={compat!r}, got {name}")
     kind = INTEGERS[name]
     low = kind.low + 1 if symmetric and compat is None else kind.low
-    return Scheme(name, kind, low, kind.high, symmetric, compat, _ORDERS[compat])
+    return Scheme(name, kind, low, kind.high, bool(symmetric), compat, _ORDERS[compat])
 
 
 def _ours(scheme: Scheme, low: Any, high: Any, module: Any) -> tuple[Any, Any]:

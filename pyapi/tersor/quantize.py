@@ -55,13 +55,13 @@ def quantize(
         True: the zero point is 0 (128 for uint8, 8 for uint4) and the range is symmetric about it:
         -127..127, 1..255, -7..7, 1..15. False: the zero point is fitted too, to the full range.
     method : "absmax", "percentile", "mse" or "entropy"
-        Which range of values, least to largest and with 0 in it, the integers cover; what is
-        beyond is clipped. absmax: all that occur. percentile: `percentile` percent of the
-        magnitudes (or, if not symmetric, of the values: as many are cut at each end), within
-        2**-10 of the largest magnitude. mse: of the range of absmax shrunk to 100, 99, ... 21
-        percent, the one with the least sum of squared errors. entropy: magnitudes up to where as
-        few levels as the integers have lose the least information (Kullback-Leibler divergence of
-        the histogram, 2048 bins). The last three need whole tensors or axes, except mse.
+        Which range of values, with 0 in it, the integers cover; what is beyond is clipped. absmax:
+        all that occur. percentile: `percentile` percent of the magnitudes (if not symmetric: of the
+        values, as many cut at each end), to within 2**-10 of the largest magnitude. mse: of the
+        whole range shrunk to 100, 99, ... 21 percent, the one with the least sum of squared errors
+        (in a tie to within rounding, one of them). entropy: magnitudes up to where as few levels as
+        the integers have lose the least information, which is the Kullback-Leibler divergence of a
+        histogram of 2048 bins. percentile and entropy are not for blocks.
     scale : array of floats, optional
         Given scales instead of fitted ones: shape () without an axis, (n,) with one, and with
         blocks that of `x` with ceil(n / block_size) in the place of n.

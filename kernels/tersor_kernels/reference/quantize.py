@@ -121,7 +121,9 @@ def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed
     rounded = _round_scaled(wide, scale, zero, order, seed)
     clipped = np.where(np.isnan(wide), zero, np.clip(rounded, low, high))
     clipped = clipped + clipped.dtype.type(0)  # an integer has no -0.0
-    return ((clipped - zero) * scale).astype(x.dtype), (rounded >= low) & (rounded <= high)
+    with np.errstate(invalid="ignore"):  # bfloat16 warns where it compares NaN
+        mask = (rounded >= low) & (rounded <= high)
+    return ((clipped - zero) * scale).astype(x.dtype), mask
 
 
 def squared_errors(rows, scale, zero_point, low, high, order):
