@@ -131,7 +131,7 @@ def squared_errors(rows, scale, zero_point, low, high, order):
 
     scale, zero_point : (rows, candidates). NaN counts as no error.
     """
-    errors = np.empty(scale.shape)
+    rows, errors = rows.astype(scale.dtype), np.empty(scale.shape)
     for c in range(scale.shape[1]):
         zero = None if zero_point is None else zero_point[:, c]
         values, _ = fake_quantize(rows, scale[:, c], zero, 0, None, low, high, order, None)
