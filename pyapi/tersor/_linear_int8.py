@@ -1,0 +1,197 @@
+"""Linear layers with int8 weights."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._backends import array_function, as_array, kernels
+from ._dtypes import as_float
+from ._quantized import INTEGERS, QuantizedArray, check_out
+
+
+def usable(out: Any, *inputs: Any) -> bool:
+    """Whether a kernel can write to `out` while it reads the inputs."""
+    flags = out.flags
+    return (
+        flags.c_contiguous
+        and flags.aligned
+        and not any(np.may_share_memory(out, x) for x in inputs)
+    )
+
+
+class PackedInt8:
+    """Weights of a linear layer in the order in which the kernels read them, for `linear_int8`.
+
+    Packing costs about as much as one product with a few rows; a layer that is used again is packed
+    once. Inside are int8 values (4-bit ones take a byte here), in panels of columns that the
+    vectors of this CPU take at once, padded to whole panels; and, for each channel and block, the
+    scale, the zero point and the sum of the values. The array itself is not kept. The order
+    belongs to the CPU: store the QuantizedArray, and pack it where it runs.
+
+    Parameters
+    ----------
+    w : QuantizedArray of shape (n, k), any dtype; quantized per tensor, per channel (axis=0), or in
+        blocks along k (axis=1)
+    backend : str, optional
+        Pack for this backend instead of the one that owns `w.data`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, k).
+    nbytes : int
+        Bytes of all parts together.
+
+    Raises
+    ------
+    TypeError
+        `w` is not a QuantizedArray.
+    ValueError
+        `w` is not 2-D, or has scales that differ along k but not in blocks.
+    """
+
+    __slots__ = ("_module", "_parts", "nbytes", "shape")
+
+    shape: tuple[int, int]
+    nbytes: int
+    _module: Any
+    _parts: Any
+
+    def __init__(self, w: QuantizedArray, *, backend: str | None = None) -> None:
+        _pack(w, self, backend)
+
+    def __repr__(self) -> str:
+        return f"PackedInt8(shape={self.shape}, nbytes={self.nbytes})"
+
+
+@array_function
+def _pack(w: QuantizedArray, packed: PackedInt8, backend: str | None) -> None:
+    """Fill the attributes of `packed`."""
+    if not isinstance(w, QuantizedArray):
+        raise TypeError(f"w must be a QuantizedArray, got {type(w).__name__}")
+    if len(w.shape) != 2:
+        raise ValueError(f"w must have the shape (n, k), got {w.shape}")
+    if (w.axis, w.block_size is None) in ((1, True), (0, False)):
+        raise ValueError(
+            "w must be quantized per tensor, with axis=0, or in blocks along axis 1, "
+            f"got axis={w.axis}, block_size={w.block_size}"
+        )
+    data = as_array(w.data, "w.data")
+    if INTEGERS[w.dtype].bits == 4:
+        nibbles = kernels("quantize", data, backend)
+        data = nibbles.unpack_nibbles(data, w.shape, w.dtype == "int4")
+    rows = w.shape[0]
+
+    def by_row(values: Any) -> Any:
+        return values if values.ndim == 2 else np.broadcast_to(values.reshape(-1, 1), (rows, 1))
+
+    zero_point = None if w.zero_point is None else by_row(w.zero_point.astype(np.int32))
+    packed._module = kernels("matmul_int8", data, backend)
+    block_size = w.block_size or max(w.shape[1], 1)
+    packed._parts = packed._module.pack(data, by_row(w.scale), zero_point, block_size)
+    packed.shape = (rows, w.shape[1])
+    packed.nbytes = packed._parts.nbytes
+
+
+@array_function
+def linear_int8(
+    x: ArrayLike,
+    w: QuantizedArray | PackedInt8,
+    bias: ArrayLike | None = None,
+    *,
+    activations: str = "int8",
+    out: NDArray[Any] | None = None,
+    backend: str | None = None,
+) -> NDArray[Any]:
+    """x @ w.T + bias with quantized weights.
+
+    Parameters
+    ----------
+    x : array (..., k), float16, bfloat16, float32, float64; integers and bools as float64
+    w : QuantizedArray of shape (n, k), or PackedInt8
+        Weights that are used again are better packed once.
+    bias : array (n,), optional
+        Any of the dtypes of `x`.
+    activations : "int8" or "float"
+        "int8": each row of x is quantized, q = round_half_even(x / s) with s = max(abs(x)) / 127
+        (as `tersor.quantize(x, axis=0)`); the product of the integers is exact, and
+        y = s * sum over blocks of (scale * product) + bias. "float": only the weights are
+        quantized; they become floats on the way, and are scaled after their sums (which so
+        overflow where max(abs(x)) * 128 * k does).
+    out : array, optional
+        Of the result's shape and dtype; the result is written here and returned.
+    backend : str, optional
+        Run on this backend instead of the one that owns `x`.
+
+    Returns
+    -------
+    array (..., n) of the dtype of `x`
+        Scales and sums are in float32, or in float64 where `x` is float64. A row of x with NaN or
+        an infinity gives NaN throughout with "int8"; with "float" they spread as in x @ w.T. k = 0
+        gives the bias.
+
+    Raises
+    ------
+    TypeError
+        `x` or `bias` is not numeric, `w` is none of the two, `out` has another dtype.
+    ValueError
+        Shapes do not fit, `w` is quantized another way (see PackedInt8) or packed for another
+        backend, or `activations` is another.
+
+    Notes
+    -----
+    "int8" is the dynamic quantization of torch (quantize_dynamic) and of ONNX models
+    (DynamicQuantizeLinear, MatMulInteger), but by row and symmetric, and without the saturation
+    that their uint8 by int8 products have on CPUs without VNNI.
+
+    Examples
+    --------
+    >>> w = tersor.quantize(np.float32([[1, -2, 0], [3, 4, 5]]), axis=0)
+    >>> tersor.linear_int8(np.float32([1, 0, 0]), w, activations="float")
+    array([1.007874, 2.992126], dtype=float32)
+    """
+    if activations not in ("int8", "float"):
+        raise ValueError(f'activations must be "int8" or "float", got {activations!r}')
+    rows: Any = as_float(as_array(x, "x"), "x")
+    module = kernels("matmul_int8", rows, backend)
+    packed = w if isinstance(w, PackedInt8) else PackedInt8(w, backend=backend)
+    if packed._module is not module:
+        raise ValueError("w must be packed for the backend that runs: PackedInt8(w, backend=...)")
+    n, k = packed.shape
+    if rows.ndim == 0 or rows.shape[-1] != k:
+        raise ValueError(
+            f"x must have the shape (..., {k}), as w has {packed.shape}, got {rows.shape}"
+        )
+    offset = None if bias is None else as_float(as_array(bias, "bias"), "bias")
+    if offset is not None and offset.shape != (n,):
+        raise ValueError(f"bias must have the shape ({n},), got {offset.shape}")
+    dtype, shape = rows.dtype, (*rows.shape[:-1], n)
+    check_out(out, shape, dtype)
+    m = prod(rows.shape[:-1])
+    rows, scale = rows.reshape(m, k), None
+    if activations == "int8":
+        rows, scale = _quantized_rows(rows, backend)
+    else:
+        wide = np.float32 if dtype.itemsize == 2 else dtype
+        rows = np.ascontiguousarray(rows, wide)
+    direct = out is not None and dtype.itemsize > 2 and usable(out, rows)
+    room = out.reshape(m, n) if out is not None and direct else None
+    result: NDArray[Any] = module.linear_int8(rows, scale, packed._parts, offset, room)
+    if out is None:
+        return result.astype(dtype, copy=False).reshape(shape)
+    if room is None:
+        out[...] = result.reshape(shape)
+    return out
+
+
+def _quantized_rows(x: Any, backend: str | None) -> tuple[Any, Any]:
+    """Each row of x as int8 and its scale, NaN where the row has NaN or an infinity."""
+    module = kernels("quantize", x, backend)
+    with np.errstate(invalid="ignore", over="ignore"):  # of rows with infinities, or nearly
+        q, scale, nan_count = module.quantize_absmax(x, 0, None, np.int8, -127, 127)
+    scale[~np.isfinite(scale)] = np.nan
+    if nan_count:
+        scale[np.isnan(x).any(axis=1)] = np.nan
+    return q, scale
