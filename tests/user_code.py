@@ -1,10 +1,10 @@
 """What a user writes, one call of each family; checked by mypy --strict and pyright, and run."""
 
 import numpy as np
-import tersor.numpy as tnp
 from numpy.typing import NDArray
 
 import tersor
+import tersor.numpy as tnp
 
 rng = np.random.default_rng(0)
 x: NDArray[np.float32] = rng.standard_normal((8, 64), dtype=np.float32)
