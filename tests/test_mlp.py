@@ -1,17 +1,20 @@
+import importlib
 import os
 import pickle
 import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import tersor
 from tersor._mlp_layers import initial_layers, narrowed
 from tersor._mlp_train import Settings, backpropagate, train
-from tersor.mlp import DenseLayer, MLPClassifier
+from tersor.mlp import DenseLayer, Int8Layer, MLPClassifier
 from tersor.testing import assert_identical, layouts, unchanged
 
 RNG = np.random.default_rng(0)
@@ -25,6 +28,12 @@ Y = np.array(["inner", "middle", "outer"])[LABEL]
 @pytest.fixture(scope="module")
 def teacher():
     return MLPClassifier((64, 32), epochs=60, random_state=0).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def half(teacher):
+    """The teacher with half of its weights."""
+    return teacher.prune(0.5).finetune(X, Y, epochs=20)
 
 
 def state(model):
@@ -131,6 +140,17 @@ class TestTraining:
             assert_identical(a, b)
         assert again.layers_[0].mask is None
 
+    def test_a_failed_fit_changes_nothing(self, teacher):
+        model = teacher.prune(0.5)
+        before = state(model.set_params(hidden=(3,), epochs=0))
+        with pytest.raises(ValueError, match="epochs"):
+            model.fit(X, LABEL > 1)
+        assert state(model) == before
+
+    def test_torch_tensors_are_read(self, teacher):
+        torch = pytest.importorskip("torch")
+        assert_identical(teacher.logits(torch.from_numpy(X)), teacher.logits(X))
+
     def test_layouts_of_the_input(self, teacher):
         want = teacher.logits(X)
         for name, view in layouts(X):
@@ -144,7 +164,9 @@ class TestTraining:
 
     def test_many_rows_are_predicted_in_parts(self, teacher):
         many = np.tile(X, (15, 1))
-        np.testing.assert_allclose(teacher.logits(many), np.tile(teacher.logits(X), (15, 1)), 1e-4)
+        np.testing.assert_allclose(
+            teacher.logits(many), np.tile(teacher.logits(X), (15, 1)), 1e-4, 1e-5
+        )
 
     def test_predictions(self, teacher):
         p = teacher.predict_proba(X)
@@ -189,6 +211,93 @@ class TestPruning:
     def test_further_training_brings_accuracy_back(self, teacher):
         pruned = teacher.prune(0.3)
         assert pruned.score(X, Y) < 0.9 < 0.95 < pruned.finetune(X, Y).score(X, Y)
+
+
+class TestSmallForms:
+    def test_int8_computes_as_trained_for(self, teacher):
+        small = teacher.quantize()
+        assert all(type(layer) is Int8Layer for layer in small.layers_)
+        for layer, dense in zip(small.layers_, teacher.layers_, strict=True):
+            assert_identical(layer.weight.data, tersor.quantize(dense.weight, axis=0).data)
+        want = teacher.quantization_aware().logits(X)
+        np.testing.assert_allclose(small.logits(X), want, rtol=1e-4, atol=1e-4)
+        assert (want != teacher.logits(X)).any()
+
+    def test_int8_is_near_its_dequantized_weights(self, teacher):
+        small = teacher.quantize()
+        dense = stands_for(small)
+        assert (
+            np.abs(small.logits(X) - dense.logits(X)).max() < 0.02 * np.abs(dense.logits(X)).max()
+        )
+        assert (small.predict(X) == teacher.predict(X)).mean() > 0.99
+
+    def test_csr_computes_as_dense(self, half):
+        small = half.to_csr()
+        for layer, dense in zip(small.layers_, half.layers_, strict=True):
+            assert type(layer.weight) is tersor.csr_array
+            assert layer.weight.nnz == dense.mask.sum()
+            assert_identical(layer.dense().weight, dense.weight)
+        np.testing.assert_allclose(small.logits(X), half.logits(X), rtol=1e-4, atol=1e-5)
+
+    def test_quantized_csr_computes_as_its_dequantized_weights(self, half):
+        small = half.to_csr().quantize()
+        for layer, dense in zip(small.layers_, half.quantize().layers_, strict=True):
+            assert type(layer.weight) is tersor.QuantizedCSR
+            np.testing.assert_allclose(layer.dense().weight, dense.dense().weight, rtol=1e-6)
+        np.testing.assert_allclose(small.logits(X), stands_for(small).logits(X), 1e-4, 1e-5)
+
+    def test_the_order_of_quantize_and_to_csr_does_not_matter(self, half):
+        forms = half.to_csr().quantize(), half.quantize().to_csr()
+        for a, b in zip(*(form.layers_ for form in forms), strict=True):
+            assert_identical(a.weight.data, b.weight.data)
+            assert_identical(a.weight.indices, b.weight.indices)
+        again = forms[0].quantize().to_csr(), half.quantize().quantize()
+        assert again[0].layers_ == forms[0].layers_
+        assert all(type(layer) is Int8Layer for layer in again[1].layers_)
+
+    def test_bytes_are_those_stored(self, half):
+        shapes = [(64, 2), (32, 64), (3, 32)]
+        weights, units = sum(m * n for m, n in shapes), sum(m for m, _ in shapes)
+        kept = sum(int(layer.mask.sum()) for layer in half.layers_)
+        assert half.n_parameters == weights + units
+        assert half.nbytes == 4 * (weights + units)
+        assert half.quantize().nbytes == weights + 4 * units + 4 * units
+        indptr = 4 * (units + 3)
+        assert half.to_csr().nbytes == 8 * kept + indptr + 4 * units
+        assert half.to_csr().quantize().nbytes == 3 * kept + indptr + 4 * units + 4 * units
+        assert half.quantize().n_parameters == half.to_csr().n_parameters == weights + units
+
+    @pytest.mark.parametrize("form", ["quantize", "to_csr"])
+    def test_pickles_after_use(self, half, form):
+        small = getattr(half, form)()
+        want = small.logits(X)
+        assert_identical(pickle.loads(pickle.dumps(small)).logits(X), want)
+
+    @pytest.mark.parametrize("form", ["quantize", "to_csr"])
+    @pytest.mark.parametrize(
+        "call, what",
+        [
+            (lambda model: model.prune(0.5), "pruned"),
+            (lambda model: model.finetune(X, Y), "trained"),
+            (lambda model: model.distil(model, X), "trained"),
+            (lambda model: model.quantization_aware(), "fake-quantized"),
+        ],
+    )
+    def test_only_dense_layers_train(self, half, form, call, what):
+        with pytest.raises(ValueError, match=f"only dense layers can be {what}, got a .*Layer"):
+            call(getattr(half, form)())
+
+    def test_same_bits_for_any_thread_count(self, half, threads):
+        small = half.quantize(), half.to_csr(), half.to_csr().quantize()
+        got = [model.logits(X) for model in small]
+        with tersor.num_threads(1):
+            for a, model in zip(got, small, strict=True):
+                assert_identical(a, model.logits(X))
+
+
+def stands_for(model):
+    """The dense model of the weights that a quantized or sparse one stands for."""
+    return model._with(layers_=[layer.dense() for layer in model.layers_])
 
 
 class TestStudents:
@@ -243,6 +352,8 @@ TRANSFORMATIONS = {
     "prune": lambda model: model.prune(0.3),
     "finetune": lambda model: model.finetune(X, Y, epochs=1, retain_schedule=lambda epoch: 0.5),
     "quantization_aware": lambda model: model.quantization_aware().finetune(X, Y, epochs=1),
+    "quantize": lambda model: model.quantize(),
+    "to_csr": lambda model: model.to_csr().quantize(),
     "student": lambda model: model.student(4),
     "distil": lambda model: model.distil(model, X, epochs=1),
 }
@@ -278,7 +389,11 @@ class TestErrors:
 
     def test_sparse_inputs(self, teacher):
         with pytest.raises(TypeError, match="X must be dense, got a sparse csr_array"):
-            teacher.predict(tersor_sparse(X))
+            teacher.predict(scipy.sparse.csr_array(X))
+
+    def test_masked_inputs(self, teacher):
+        with pytest.raises(TypeError, match="X must be a plain array, got one with a mask"):
+            teacher.predict(np.ma.masked_array(X, X < 0))
 
     @pytest.mark.parametrize(
         "bad, message",
@@ -311,6 +426,10 @@ class TestErrors:
     def test_parameters(self, bad, error, message):
         with pytest.raises(error, match=message):
             MLPClassifier(**bad).fit(X, Y)
+
+    def test_divergence(self):
+        with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch \d+: lower"):
+            MLPClassifier((8,), learning_rate=1e30, random_state=0).fit(X, Y)
 
     def test_set_params(self):
         with pytest.raises(ValueError, match=r"params must be among hidden, epochs, .*'layers'"):
@@ -346,12 +465,6 @@ class TestErrors:
         for options in ({"y": Y}, {"alpha": 0.5}):
             with pytest.raises(ValueError, match="y and alpha go together"):
                 teacher.distil(teacher, X, **options)
-
-
-def tersor_sparse(x):
-    from scipy.sparse import csr_array
-
-    return csr_array(x)
 
 
 class TestScikitLearn:
@@ -396,3 +509,34 @@ assert "sklearn" not in sys.modules
     def test_repr_shows_what_was_changed(self):
         assert repr(MLPClassifier()) == "MLPClassifier()"
         assert repr(MLPClassifier((3,), epochs=2)) == "MLPClassifier(hidden=(3,), epochs=2)"
+
+
+class TestDemo:
+    @pytest.fixture
+    def demo(self, monkeypatch):
+        for package in ("sklearn", "rich", "threadpoolctl"):
+            pytest.importorskip(package)
+        monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+        return importlib.import_module("demo_digits")
+
+    def test_at_toy_size(self, demo, monkeypatch):
+        monkeypatch.setattr(demo, "ROUNDS", 1)
+        result = demo.run([0, 1], epochs=1)
+        assert len(result["rows"]) == demo.VARIANTS == demo.table(result).row_count
+        for row in result["rows"]:
+            assert 0 <= row["accuracy"] <= 1 and row["bytes"] > 0 and row["time_ratio"] > 0
+        assert result["rows"][0]["bytes_ratio"] == result["rows"][0]["time_ratio"] == 1
+        assert "2 seeds" in result["text"]
+
+    @pytest.mark.full
+    def test_accuracy_of_the_variants(self, demo):
+        result = demo.run()
+        accuracy = {row["variant"]: row["accuracy"] for row in result["rows"]}
+        teacher = accuracy[demo.TEACHER]
+        assert teacher >= 0.97
+        assert accuracy[demo.INT8] >= teacher - 0.005
+        assert accuracy[demo.PRUNED] < teacher - 0.03
+        for name in (demo.TRAINED, demo.GRADUAL, demo.AWARE, demo.AWARE_CSR, demo.UNLABELLED):
+            assert accuracy[name] >= teacher - 0.01, name
+        assert accuracy[demo.TENTH] < teacher - 0.03
+        assert abs(accuracy[demo.DISTILLED] - accuracy[demo.PLAIN]) < 0.01

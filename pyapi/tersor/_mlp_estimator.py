@@ -3,14 +3,16 @@
 import sys
 import warnings
 from inspect import signature
+from math import isfinite
+from operator import index
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 class Estimator:
-    """What scikit-learn asks of a classifier beside fit, predict and predict_proba."""
+    """What scikit-learn asks of a classifier beside fitting, predicting and scoring."""
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -28,14 +30,6 @@ class Estimator:
             setattr(self, name, value)
         return self
 
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Share of rows of X whose predicted class is that in y, weighted if weights are given."""
-        weights: Any = sample_weight
-        return float(np.average(self.predict(X) == np.asarray(y), weights=weights))
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        raise NotImplementedError
-
     def __repr__(self) -> str:
         parameters = signature(type(self)).parameters.values()
         texts = [(p.name, repr(getattr(self, p.name)), repr(p.default)) for p in parameters]
@@ -43,7 +37,7 @@ class Estimator:
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "classes_")
+        return hasattr(self, "layers_")
 
     def __sklearn_tags__(self) -> Any:
         # Only scikit-learn calls this, so it is there.
@@ -68,8 +62,10 @@ def as_inputs(X: Any, features: int | None = None, model: object = None) -> NDAr
 
     The wording of the messages is what scikit-learn's checks of estimators look for.
     """
-    if hasattr(X, "tocsr") or (getattr(X, "layout", None) is not None and hasattr(X, "to_dense")):
+    if hasattr(X, "tocsr"):
         raise TypeError(f"X must be dense, got a sparse {type(X).__name__}")
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("X must be a plain array, got one with a mask, which would be lost")
     x = np.asarray(X)
     if x.dtype.kind == "c":
         raise ValueError("Complex data not supported: X must be real")
@@ -114,3 +110,27 @@ def as_labels(y: Any, samples: int) -> NDArray[Any]:
         if (labels != np.rint(labels)).any():
             raise ValueError("Unknown label type: y must hold classes, got fractions")
     return labels
+
+
+def class_numbers(y: Any, samples: int, classes: NDArray[Any]) -> NDArray[np.intp]:
+    """The numbers in `classes` of the labels y."""
+    labels = as_labels(y, samples)
+    numbers = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    unknown = classes[numbers] != labels
+    if unknown.any():
+        raise ValueError(f"y must be among classes_, got {labels[unknown][0]!r}")
+    return numbers
+
+
+def as_count(n: Any, name: str) -> int:
+    """n as an int of at least 1."""
+    if index(n) < 1:
+        raise ValueError(f"{name} must be at least 1, got {n}")
+    return index(n)
+
+
+def as_size(value: float, name: str) -> float:
+    """value, finite and not negative."""
+    if not (isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {value}")
+    return float(value)

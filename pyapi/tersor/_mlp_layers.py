@@ -4,14 +4,18 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._quantized import QuantizedArray
+from .csr import QuantizedCSR, csr_array, to_csr
+from .matmul_int8 import PackedInt8, linear_int8
 from .prune import prune_mask
-from .quantize import fake_quantize
+from .quantize import fake_quantize, quantize
 
 _ROWS = 4096  # predicted at a time: activations stay in cache, and memory does not grow with x
 
@@ -36,6 +40,12 @@ class Layer(Protocol):
 
     def dense(self) -> "DenseLayer":
         """The layer that this one stands for, with its weight in floating point."""
+
+    def quantized(self) -> "Layer":
+        """The layer with an int8 weight, one scale an output."""
+
+    def sparse(self) -> "Layer":
+        """The layer with a CSR weight."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +93,12 @@ class DenseLayer:
     def dense(self) -> "DenseLayer":
         return self
 
+    def quantized(self) -> "Int8Layer":
+        return Int8Layer(quantize(self.weight, axis=0), self.bias)
+
+    def sparse(self) -> "SparseLayer":
+        return SparseLayer(to_csr(self.weight), self.bias)
+
     def retained(self, retain_ratio: float) -> NDArray[np.bool_]:
         """The mask of the largest weights, as many as that share of all; none that was pruned."""
         mask = prune_mask(self.weight, retain_ratio)
@@ -93,6 +109,105 @@ class DenseLayer:
         return replace(
             self, weight=np.where(mask, self.weight, self.weight.dtype.type(0)), mask=mask
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Layer:
+    """A layer of int8 weights, and inputs rounded to int8 row by row: `tersor.linear_int8`.
+
+    Attributes
+    ----------
+    weight : QuantizedArray, shape (outputs, inputs), axis=0
+    bias : float array, shape (outputs,)
+    packed : PackedInt8
+        The weight in this CPU's order, made at first use: a working copy that is not stored with
+        the layer, nor counted in `nbytes`.
+    """
+
+    weight: QuantizedArray
+    bias: NDArray[Any]
+
+    @cached_property
+    def packed(self) -> PackedInt8:
+        return PackedInt8(self.weight)
+
+    def __reduce__(self) -> Any:
+        return Int8Layer, (self.weight, self.bias)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        outputs, inputs = self.weight.shape
+        return outputs, inputs
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes + self.bias.nbytes
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        return linear_int8(x, self.packed, self.bias)
+
+    def dense(self) -> DenseLayer:
+        return DenseLayer(self.weight.dequantize(), self.bias)
+
+    def quantized(self) -> "Int8Layer":
+        return self
+
+    def sparse(self) -> "SparseLayer":
+        # The same integers: each row's largest is 127 again.
+        return SparseLayer(QuantizedCSR.from_dense(self.weight.dequantize()), self.bias)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseLayer:
+    """A layer that stores only what was not pruned.
+
+    Attributes
+    ----------
+    weight : csr_array or QuantizedCSR, shape (outputs, inputs)
+    bias : float array, shape (outputs,)
+    """
+
+    weight: csr_array | QuantizedCSR
+    bias: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        outputs, inputs = self.weight.shape
+        return outputs, inputs
+
+    @property
+    def nbytes(self) -> int:
+        w = self.weight
+        if isinstance(w, QuantizedCSR):
+            return w.nbytes + self.bias.nbytes
+        return int(w.data.nbytes + w.indices.nbytes + w.indptr.nbytes) + self.bias.nbytes
+
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        # The product from the left reads x row by row of x.T: (outputs, n), seen as (n, outputs).
+        y: NDArray[Any] = (self.weight @ x.T).T
+        y += self.bias
+        return y
+
+    def dense(self) -> DenseLayer:
+        return DenseLayer(self.weight.toarray(), self.bias)
+
+    def quantized(self) -> "SparseLayer":
+        if isinstance(self.weight, QuantizedCSR):
+            return self
+        return SparseLayer(QuantizedCSR.from_csr(self.weight), self.bias)
+
+    def sparse(self) -> "SparseLayer":
+        return self
+
+
+def all_dense(layers: Sequence[Layer], what: str) -> list[DenseLayer]:
+    """The layers if all are dense; ValueError saying that only such can be `what` otherwise."""
+    dense = []
+    for layer in layers:
+        if not isinstance(layer, DenseLayer):
+            raise ValueError(f"only dense layers can be {what}, got a {type(layer).__name__}")
+        dense.append(layer)
+    return dense
 
 
 def initial_layers(sizes: Sequence[int], rng: np.random.Generator) -> list[DenseLayer]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class Settings:
     weight_decay: float
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is an error below
 def train(
     layers: Sequence[DenseLayer],
     x: NDArray[Any],
@@ -37,7 +39,8 @@ def train(
 
     Adam with decoupled weight decay (Loshchilov and Hutter, 2017) of the weights, not the biases;
     the learning rate falls to 0 along half a cosine. `retain_schedule` gives, for the number of
-    each epoch, the share of the weights of each layer that stays from its start on.
+    each epoch, the share of the weights of each layer that stays from its start on. Raises
+    FloatingPointError if the loss of an epoch is not finite.
     """
     parameters, layers = _flat(layers)
     gradient, gradients = _flat(layers)
@@ -61,6 +64,8 @@ def train(
             adam.update(step, rate, settings.weight_decay)
             if pruned is not None:
                 np.copyto(weights, 0, where=pruned)
+        if not isfinite(total):
+            raise FloatingPointError(f"the loss is {total} in epoch {epoch}: lower learning_rate")
         curve.append(total / len(x))
     return [_owned(layer) for layer in layers], curve
 

@@ -2,20 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import isfinite, prod
-from operator import index
+from math import prod
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._mlp_estimator import Estimator, as_inputs, as_labels, not_fitted
+from ._mlp_estimator import (
+    Estimator,
+    as_count,
+    as_inputs,
+    as_labels,
+    as_size,
+    class_numbers,
+    not_fitted,
+)
 from ._mlp_layers import DenseLayer as DenseLayer
-from ._mlp_layers import Layer, count_parameters, initial_layers, logits, narrowed
+from ._mlp_layers import Int8Layer as Int8Layer
+from ._mlp_layers import Layer, all_dense, count_parameters, initial_layers, logits, narrowed
+from ._mlp_layers import SparseLayer as SparseLayer
 from ._mlp_train import Loss, Settings, train
 from .distill import distillation_loss, softmax
 
-__all__ = ["DenseLayer", "MLPClassifier"]
+__all__ = ["DenseLayer", "Int8Layer", "MLPClassifier", "SparseLayer"]
 
 
 class MLPClassifier(Estimator):
@@ -61,7 +70,8 @@ class MLPClassifier(Estimator):
     Notes
     -----
     Inputs are taken as float32 and not scaled: bring them near -1..1. Dense products are those of
-    NumPy's BLAS, of whose threads this library knows nothing.
+    NumPy's BLAS, whose threads `tersor.set_num_threads` does not reach; layers of a few hundred
+    units train faster with one (threadpoolctl), above all where others use the cores.
 
     Examples
     --------
@@ -115,9 +125,11 @@ class MLPClassifier(Estimator):
             A shape, an entry or a parameter of the model is not as said.
         """
         x = as_inputs(X)
-        self.classes_, targets = np.unique(as_labels(y, len(x)), return_inverse=True)
-        self._start(x)
-        self._train(x, _cross_entropy(targets), None, None, None)
+        classes, targets = np.unique(as_labels(y, len(x)), return_inverse=True)
+        rng = self._rng()
+        layers = self._fresh(x, classes, rng)
+        trained = self._trained(layers, x, _cross_entropy(targets), rng)
+        vars(self).update(trained, classes_=classes, n_features_in_=x.shape[1])
         return self
 
     def logits(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -130,6 +142,11 @@ class MLPClassifier(Estimator):
         largest = self.logits(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[largest]
         return labels
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Share of rows of X whose predicted class is that in y, weighted if weights are given."""
+        weights: Any = sample_weight
+        return float(np.average(self.predict(X) == np.asarray(y), weights=weights))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probabilities of the classes, in the order of `classes_`: shape (n, classes)."""
@@ -163,7 +180,11 @@ class MLPClassifier(Estimator):
         ValueError
             A layer is not dense; `retain_ratio` is out of range.
         """
-        return self._with([layer.pruned(retain_ratio) for layer in self._dense("pruned")])
+        return self._with(
+            layers_=[
+                layer.pruned(retain_ratio) for layer in all_dense(self._fitted().layers_, "pruned")
+            ]
+        )
 
     def finetune(
         self,
@@ -199,8 +220,9 @@ class MLPClassifier(Estimator):
             A layer is not dense; an argument is not as said.
         """
         x = as_inputs(X, self._fitted().n_features_in_, self)
-        loss = _cross_entropy(self._targets(y, len(x)))
-        return self._copy()._train(x, loss, epochs, learning_rate, retain_schedule)
+        loss = _cross_entropy(class_numbers(y, len(x), self.classes_))
+        options = epochs, learning_rate, retain_schedule
+        return self._with(**self._trained(self.layers_, x, loss, self._rng(), *options))
 
     def quantization_aware(self) -> Self:
         """A model that computes with weights and inputs of each layer rounded to int8.
@@ -214,8 +236,24 @@ class MLPClassifier(Estimator):
         ValueError
             A layer is not dense.
         """
-        layers = self._dense("fake-quantized")
-        return self._with([replace(layer, fake_quantized=True) for layer in layers])
+        layers = all_dense(self._fitted().layers_, "fake-quantized")
+        return self._with(layers_=[replace(layer, fake_quantized=True) for layer in layers])
+
+    def quantize(self) -> Self:
+        """A model with int8 weights, one scale a unit, as `tersor.quantize(weight, axis=0)`.
+
+        Dense layers then round the rows of their inputs to int8 too, and multiply in integers
+        (`tersor.linear_int8`); CSR layers become `tersor.QuantizedCSR`, with inputs as they are.
+        Biases stay floats.
+        """
+        return self._with(layers_=[layer.quantized() for layer in self._fitted().layers_])
+
+    def to_csr(self) -> Self:
+        """A model that stores only weights that are not 0: `tersor.csr_array`.
+
+        Of int8 layers, `tersor.QuantizedCSR`: `quantize` may come before or after.
+        """
+        return self._with(layers_=[layer.sparse() for layer in self._fitted().layers_])
 
     def student(self, compression_ratio: float) -> Self:
         """A smaller model, not fitted: all hidden layers narrower in the same proportion.
@@ -252,7 +290,7 @@ class MLPClassifier(Estimator):
         X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        temperature: float = 4.0,
+        temperature: float = 2.0,
         alpha: float | None = None,
         kind: str = "forward_kl",
         epochs: int | None = None,
@@ -292,15 +330,15 @@ class MLPClassifier(Estimator):
             raise ValueError("y and alpha go together: alpha is the weight of the labels' loss")
         taught = teacher.logits(X) if hasattr(teacher, "logits") else teacher.predict_log_proba(X)
         taught = np.asarray(taught, np.float32)
-        model = self._copy()
-        if not hasattr(self, "classes_"):
-            model.classes_ = np.asarray(teacher.classes_)
-            model._start(x)
-        elif not np.array_equal(self.classes_, teacher.classes_):
-            raise ValueError(
-                f"teacher must have the classes {self.classes_}, got {teacher.classes_}"
-            )
-        targets = None if y is None else model._targets(y, len(x))
+        classes = np.asarray(teacher.classes_)
+        rng = self._rng()
+        if not hasattr(self, "layers_"):
+            layers: Sequence[Layer] = self._fresh(x, classes, rng)
+        elif np.array_equal(self.classes_, classes):
+            layers = self.layers_
+        else:
+            raise ValueError(f"teacher must have the classes {self.classes_}, got {classes}")
+        targets = None if y is None else class_numbers(y, len(x), classes)
 
         def loss(z: NDArray[Any], rows: NDArray[np.intp]) -> tuple[float, NDArray[Any]]:
             labels = None if targets is None else targets[rows]
@@ -308,34 +346,36 @@ class MLPClassifier(Estimator):
                 z, taught[rows], labels, temperature=temperature, alpha=alpha, kind=kind
             )
 
-        return model._train(x, loss, epochs, learning_rate, retain_schedule)
+        trained = self._trained(layers, x, loss, rng, epochs, learning_rate, retain_schedule)
+        return self._with(**trained, classes_=classes, n_features_in_=x.shape[1])
 
-    def _start(self, x: NDArray[np.float32]) -> None:
-        """Fresh layers for `x` and `classes_`."""
-        hidden = [_count(units, "hidden") for units in self.hidden]
-        sizes = [x.shape[1], *hidden, len(self.classes_)]
-        self.n_features_in_ = x.shape[1]
-        self.layers_ = list(initial_layers(sizes, self._rng()))
+    def _fresh(
+        self, x: NDArray[np.float32], classes: NDArray[Any], rng: np.random.Generator
+    ) -> list[DenseLayer]:
+        hidden = [as_count(units, "hidden") for units in self.hidden]
+        return initial_layers([x.shape[1], *hidden, len(classes)], rng)
 
-    def _train(
+    def _trained(
         self,
+        layers: Sequence[Layer],
         x: NDArray[np.float32],
         loss: Loss,
-        epochs: int | None,
-        learning_rate: float | None,
-        retain_schedule: Callable[[int], float] | None,
-    ) -> Self:
+        rng: np.random.Generator,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        retain_schedule: Callable[[int], float] | None = None,
+    ) -> dict[str, Any]:
+        """The attributes that training sets."""
+        rate = self.learning_rate if learning_rate is None else learning_rate
         settings = Settings(
-            _count(self.epochs if epochs is None else epochs, "epochs"),
-            _count(self.batch_size, "batch_size"),
-            _size(self.learning_rate if learning_rate is None else learning_rate, "learning_rate"),
-            _size(self.weight_decay, "weight_decay"),
+            as_count(self.epochs if epochs is None else epochs, "epochs"),
+            as_count(self.batch_size, "batch_size"),
+            as_size(rate, "learning_rate"),
+            as_size(self.weight_decay, "weight_decay"),
         )
-        layers, self.loss_curve_ = train(
-            self._dense("trained"), x, loss, settings, self._rng(), retain_schedule
-        )
-        self.layers_ = list(layers)
-        return self
+        dense = all_dense(layers, "trained")
+        trained, curve = train(dense, x, loss, settings, rng, retain_schedule)
+        return {"layers_": trained, "loss_curve_": curve}
 
     def _rng(self) -> np.random.Generator:
         state = self.random_state
@@ -344,49 +384,16 @@ class MLPClassifier(Estimator):
         return np.random.default_rng(state)
 
     def _fitted(self) -> Self:
-        if not hasattr(self, "classes_"):
+        if not hasattr(self, "layers_"):
             raise not_fitted(self)
         return self
 
-    def _dense(self, what: str) -> list[DenseLayer]:
-        layers = []
-        for layer in self._fitted().layers_:
-            if not isinstance(layer, DenseLayer):
-                raise ValueError(f"only dense layers can be {what}, got a {type(layer).__name__}")
-            layers.append(layer)
-        return layers
-
-    def _targets(self, y: ArrayLike, samples: int) -> NDArray[np.intp]:
-        """The numbers of the classes in y."""
-        labels = as_labels(y, samples)
-        targets = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
-        unknown = self.classes_[targets] != labels
-        if unknown.any():
-            raise ValueError(f"y must be among classes_, got {labels[unknown][0]!r}")
-        return targets
-
-    def _copy(self) -> Self:
+    def _with(self, **fitted: Any) -> Self:
+        """A copy with other fitted attributes."""
         model = type(self)(**self.get_params())
-        vars(model).update(vars(self))
-        return model
-
-    def _with(self, layers: Sequence[Layer]) -> Self:
-        model = self._copy()
-        model.layers_ = list(layers)
+        vars(model).update(vars(self), **fitted)
         return model
 
 
 def _cross_entropy(targets: NDArray[np.intp]) -> Loss:
     return lambda z, rows: distillation_loss(z, z, targets[rows], alpha=1.0)
-
-
-def _count(n: Any, name: str) -> int:
-    if index(n) < 1:
-        raise ValueError(f"{name} must be at least 1, got {n}")
-    return index(n)
-
-
-def _size(value: float, name: str) -> float:
-    if not (isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value}")
-    return float(value)
