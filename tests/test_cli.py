@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
@@ -82,3 +83,12 @@ def test_what_is_wrong_is_said(arguments, message, source, tmp_path, monkeypatch
 
 def test_version():
     assert tersor_command("--version").strip() == tersor.__version__
+
+
+def test_warmup_compiles_what_later_calls_use():
+    assert "calls ready" in tersor_command("warmup")
+    from tersor_kernels.cpu import distill
+
+    compiled = len(distill._softmax.signatures)
+    tersor.softmax(np.ones((4, 5), np.float32), axis=1)
+    assert len(distill._softmax.signatures) == compiled > 0

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ except ImportError:  # the entry point exists whatever extras were installed
     sys.exit("the tersor command needs typer and rich: pip install 'tersor[cli]'")
 
 from . import __version__
+from ._progress import track
 from .compress import CompressedTensor, TensorFile, compress, load, save, sqnr
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -86,6 +88,19 @@ def _expand(
     _refuse_overwriting(source, destination, force)
     dense = {name: tensor.to_dense() for name, tensor in _load(source).items()}
     write_tensors(destination, dense, {"format": "pt"})
+
+
+@app.command("warmup")
+def _warmup() -> None:
+    """Compile the kernels that most programs use; they are cached on disk, beside the package."""
+    from ._warmup import calls
+
+    start = time.monotonic()
+    ready = 0
+    for call in track(calls(), "Compiling"):
+        call()
+        ready += 1
+    typer.echo(f"{ready} calls ready after {time.monotonic() - start:.0f} s")
 
 
 def _refuse_overwriting(source: Path, destination: Path, force: bool) -> None:

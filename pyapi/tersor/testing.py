@@ -162,7 +162,8 @@ def assert_within_ulp(got: Any, want: Any, ulp: float, floor: float = 0.0) -> No
 
 def _finfo(dtype: Any) -> Any:
     if np.dtype(dtype).name == "bfloat16":
-        from ml_dtypes import finfo
+        import ml_dtypes
 
+        finfo: Any = ml_dtypes.finfo
         return finfo(dtype)
     return np.finfo(dtype)

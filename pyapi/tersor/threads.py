@@ -9,7 +9,7 @@ from tersor_kernels.cpu import _parallel
 
 def get_num_threads() -> int:
     """Threads that one call may use, the caller's own included."""
-    return _parallel.get_num_threads()
+    return int(_parallel.get_num_threads())
 
 
 def set_num_threads(n: int) -> None:
