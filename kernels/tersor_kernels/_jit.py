@@ -1,15 +1,15 @@
 """`njit` with a cache on disk that can not serve stale code and is never a reason to fail."""
 
+import functools
 import hashlib
 from collections.abc import Callable
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 
 
-@cache
+@functools.cache
 def _source_stamp() -> str:
     """Hash of every source a kernel could have inlined or taken a constant from."""
     digest = hashlib.sha256()
@@ -18,7 +18,9 @@ def _source_stamp() -> str:
     return digest.hexdigest()
 
 
-def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+def njit(
+    function: Callable[..., Any] | None = None, /, *, cache: bool = True, **options: Any
+) -> Any:
     """`numba.njit` with `error_model="numpy"` and a safe cache.
 
     Numba's stamp covers the kernel's own file only: after an edit in another file (or an upgrade)
@@ -30,9 +32,11 @@ def njit(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     whichever function happens to compile this one first, and caches that.
     """
     if function is None:
-        return partial(njit, **options)
+        return functools.partial(njit, cache=cache, **options)
     options = {"fastmath": False, "forceinline": False, **options}
     dispatcher = numba.njit(function, error_model="numpy", **options)
+    if not cache:
+        return dispatcher
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # "cannot cache function: no locator available"

@@ -266,7 +266,9 @@ def _settle(pool):
     _swap(pool, BUSY, 0)
 
 
-@njit(forceinline=True)  # inlined, the argument `block` vanishes: Numba can cache the caller
+# Inlined, the argument `block` vanishes: Numba can cache the caller. Its own cache would hold every
+# block by its type, and Numba fails to rewrite that index once a block is gone.
+@njit(cache=False, forceinline=True)
 def parallel(pool, block, n, args, work):
     """Run block(b, *args) for b in 0..n-1; `work` is a guess of the serial time in nanoseconds.
 
