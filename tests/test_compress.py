@@ -103,6 +103,8 @@ def test_nan_weights_are_refused():
     w[0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         compress_tensor(w, retain_ratio=0.5)
+    with pytest.raises(ValueError, match=r"tensor 'layer': .*NaN"):
+        compress({"layer": w})
 
 
 def test_dtype_is_checked():

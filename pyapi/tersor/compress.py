@@ -128,7 +128,7 @@ def compress_tensor(
     shared = {}
     if dtype is not None:
         axis = None if block_size else 0
-        quantized = quantize(values, dtype=dtype, axis=axis, block_size=block_size)
+        quantized = quantize(values, dtype=dtype, axis=axis, block_size=block_size, nan="raise")
         values, shared = quantized.data, {"scale": quantized.scale}
     layout, parts = min(_layouts(values), key=lambda named: _bytes(named[1]))
     small = CompressedTensor(layout, w.shape, w.dtype.name, {**parts, **shared}, block_size)
@@ -150,12 +150,15 @@ def compress(
     result = {}
     for name in track(list(tensors), "Compressing"):
         stays = any(fnmatch(name, pattern) for pattern in exclude)
-        result[name] = compress_tensor(
-            tensors[name],
-            retain_ratio=None if stays else retain_ratio,
-            dtype=None if stays else dtype,
-            block_size=block_size,
-        )
+        try:
+            result[name] = compress_tensor(
+                tensors[name],
+                retain_ratio=None if stays else retain_ratio,
+                dtype=None if stays else dtype,
+                block_size=block_size,
+            )
+        except ValueError as error:  # NaN or inf in the weights
+            raise ValueError(f"tensor {name!r}: {error}") from error
     return result
 
 
