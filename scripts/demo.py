@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import demo_digits
 from rich.console import Console
 from rich.table import Table
 
+import demo_digits
 import demo_minilm
 from demo_report import write_report
 

@@ -1,347 +1,131 @@
-"""Reductions of a C-contiguous (outer, n, inner) along n.
+"""Reductions: a step of the plan at a time, each by the engine that walks memory in order."""
 
-n is cut into leaves whose size depends on the shape alone; a block reduces some leaves, each by
-runs of contiguous memory: along n where inner is 1, else along inner, row after row. The partial
-results of a leaf are folded in order, so that the bits do not depend on the number of threads.
-"""
+from math import prod
 
 import numpy as np
 
-from .._jit import njit
-from ._common import BLOCK, widened
-from ._keys import as_bits, key_of, key_rule, unpack, values_of
-from ._parallel import parallel, workers
+from ._reduce_arg import arg_extremum
+from ._reduce_fold import LEAF, fold
+from ._reduce_ops import OPS
+from ._reduce_plan import last_group, locate, usable
+from ._reduce_scan import scan_axis
 
-_REORDER = {"reassoc", "contract", "nsz"}
-_STRETCH = 512  # entries among which an index is searched for one by one
-_TILE = 1024  # columns that a block keeps accumulators for: 8 kB of float64, in the L1 cache
-
-
-def total(x, skip_nan):
-    """Sums, float64 of floats and int64 or uint64 of integers, and how many entries were summed."""
-    kind = {"u": np.uint64, "i": np.int64, "b": np.int64}.get(x.dtype.kind, np.float64)
-    x = _plain(x)
-    part = np.zeros(_parts(x), kind)
-    counts = np.zeros(part.shape if skip_nan else (0, 0, 0), np.int64)
-    _total(workers(), _matrix(x), x.shape[2], part, counts)
-    sums = _folded(part)
-    return sums, counts.sum(axis=1) if skip_nan else np.full(sums.shape, x.shape[1])
-
-
-def squares(x, mean, skip_nan):
-    """Sums of (x - mean)**2 as float64, for a mean of shape (outer, inner)."""
-    x = _plain(x)
-    part = np.zeros(_parts(x))
-    mean = np.ascontiguousarray(mean, np.float64)
-    _squares(workers(), _matrix(x), x.shape[2], mean, skip_nan, part)
-    return _folded(part)
-
-
-def extreme(x, largest, skip_nan):
-    """The largest or smallest entries; NaN where there is one, or where there is nothing else."""
-    bits, constants, inverse = _keyed(x, largest, skip_nan)
-    part = np.zeros(_parts(bits), bits.dtype)
-    _extreme(workers(), _matrix(bits), x.shape[2], constants, inverse, part)
-    keys = part.max(axis=1) ^ inverse
-    values = values_of(keys, x.dtype, constants)
-    if x.dtype.kind in "iub":
-        return values
-    return np.where(keys == constants[6], x.dtype.type(np.nan), values).astype(x.dtype, copy=False)
+# The operation that goes on with the results of leaves and of groups of axes, and its ufunc.
+_NEXT = {
+    "total": "sum",
+    "nansum": "sum",
+    "sum_abs": "sum",
+    "sum_squares": "sum",
+    "nanprod": "prod",
+    "any_inf": "any",
+    "count_nonzero": "sum",
+    "count_numbers": "sum",
+}
+_MERGE = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "nanmax": np.maximum,
+    "nanmin": np.minimum,
+    "any": np.bitwise_or,
+    "all": np.bitwise_and,
+}
+_ANY_ORDER = ("any", "all", "any_inf", "count_nonzero", "count_numbers")
 
 
-def arg_extreme(x, largest, skip_nan):
-    """Where the first of the largest or smallest entries is; NaN counts as one unless skipped."""
-    bits, constants, inverse = _keyed(x, largest, skip_nan)
-    part = np.zeros(_parts(bits), bits.dtype)
-    where = np.zeros(part.shape, np.int64)
-    args = (constants, inverse, part, where)
-    _arg_extreme(workers(), _matrix(bits), x.shape[2], *args)
-    leaf = part.argmax(axis=1)[:, None]  # the first of equal leaves
-    return np.take_along_axis(where, leaf, axis=1)[:, 0]
-
-
-def count(x):
-    """How many entries are not zero."""
-    part = np.zeros(_parts(x), np.int64)
-    _count(workers(), _matrix(_plain(x)), x.shape[2], part)
-    return part.sum(axis=1)
-
-
-def _parts(x):
-    """Shape of the partial results: (outer, leaves, inner)."""
-    outer, n, inner = x.shape
-    return outer, max(1, -(-n // _leaf(inner))), inner
-
-
-def _matrix(x):
-    """(outer, n * inner): slices of a row are contiguous, and the compiler knows."""
-    return x.reshape(x.shape[0], -1)
-
-
-def _plain(x):
-    """In a dtype that Numba compiles, and read-only, so that it compiles once for all inputs."""
-    if x.dtype.kind in "iub":
-        x = x.view(np.uint8 if x.dtype == bool else x.dtype)
+def reduce(op, x, axes):
+    """`op`, a name of OPS, over `axes`: floats in float64, or their own dtype if it is exact."""
+    dtype = x.dtype
+    x, following = usable(x), _NEXT.get(op, op)
+    if op in _ANY_ORDER or (op != "total" and x.dtype.kind in "iu"):
+        group, rest = tuple(sorted(axes, key=lambda axis: -abs(x.strides[axis]))), ()
     else:
-        x = widened(x).view()
-    x.flags.writeable = False
-    return x
+        group, rest = last_group(x.shape, axes)
+    leaves, kept = _fold(op, x, group)
+    with np.errstate(all="ignore"):
+        whole = leaves[0, 0] if leaves.shape[1] == 1 else _MERGE[following].reduce(leaves[0])
+    if rest:
+        return reduce(following, whole, _positions(rest, kept))
+    if following in ("any", "all") or (dtype.kind == "b" and following in ("max", "min")):
+        return whole.view(np.bool_)
+    if dtype.kind == "u" and op in ("sum", "prod"):
+        return whole.view(np.uint64)
+    return whole
 
 
-def _folded(part):
-    """The leaves' sums added in order."""
-    result = part[:, 0].copy()
-    for leaf in range(1, part.shape[1]):
-        result += part[:, leaf]
-    return result
+def moments(x, axes, skip):
+    """(count, sum of squared deviations from the mean) over `axes`; without NaN if `skip`."""
+    x = usable(x)
+    group, rest = last_group(x.shape, axes)
+    planes, kept = _fold("nanmoments" if skip else "moments", x, group)
+    total, squares, centre = planes[0], planes[1], planes[-1]
+    with np.errstate(all="ignore"):
+        if skip:
+            count = planes[2]
+        else:
+            n = prod(x.shape[axis] for axis in group)
+            count = np.minimum(LEAF, n - LEAF * np.arange(len(total))).astype(np.float64)
+            count = np.broadcast_to(count.reshape(-1, *[1] * (total.ndim - 1)), total.shape)
+        mean = centre + total / count
+        squares = np.maximum(squares - total * total / count, 0)
+        if skip:
+            squares = np.where(count > 0, squares, 0)
+        if not rest and len(total) == 1:
+            return count[0], squares[0]
+        steps = (0, *[1 + i for i in _positions(rest, kept)])
+        n = reduce("total", count, steps)
+        # Means of the leaves about one of them: equal ones then give exactly 0.
+        shift = mean - np.expand_dims(reduce("nanmax", mean, steps), steps)
+        if skip:
+            shift = np.where(count > 0, shift, 0)
+        apart = shift - np.expand_dims(reduce("sum", count * shift, steps) / n, steps)
+        return n, reduce("sum", squares + count * apart * apart, steps)
 
 
-def _keyed(x, largest, skip_nan):
-    """Bits, the rule of their keys, and what to exclusive-or to a key so that the largest wins."""
-    constants, _ = key_rule(x.dtype, "descending", "low" if bool(largest) != skip_nan else "high")
-    bits = as_bits(x)
-    return bits, constants, bits.dtype.type(2 ** (8 * bits.dtype.itemsize) - 1 if largest else 0)
+def logsumexp(x, axes):
+    """log(sum(exp(x))) over `axes`, in float64.
+
+    m + log(c) + log1p(s / c), where c elements equal the maximum m and s sums exp(x - m) over the
+    others: no digit of s is lost beside c.
+    """
+    x = usable(x)
+    group, rest = last_group(x.shape, axes)
+    (equal, others, largest), kept = _fold("logsumexp", x, group)
+    steps = (0, *[1 + i for i in _positions(rest, kept)])
+    m = reduce("max", largest, steps)
+    with np.errstate(all="ignore"):
+        top = np.expand_dims(m, steps)
+        at_top, scale = largest == top, np.exp(largest - top)
+        equal, others = (
+            np.where(at_top, equal, 0),
+            np.where(at_top, others, (equal + others) * scale),
+        )
+        c = reduce("sum", equal, steps)
+        return m + np.log(c) + np.log1p(reduce("sum", others, steps) / c)
 
 
-@njit
-def _leaf(inner):
-    """Entries along n of a leaf: a BLOCK where rows are short, at least 512 where they are long."""
-    return max(512, BLOCK // max(1, inner))
+def argreduce(op, x, axis):
+    """Index along `axis` of the first max, min, nanmax or nanmin; NaN is the extremum of max."""
+    return arg_extremum(OPS[op], usable(x), axis)
 
 
-@njit
-def _units(x, inner, part):
-    """Leaves in all, columns of a tile cut apart, and how many of them make a block."""
-    tiles = -(-inner // _TILE)
-    n = x.shape[1] // inner
-    size = min(n, _leaf(inner)) * min(inner, _TILE)
-    return x.shape[0] * part.shape[1] * tiles, max(1, BLOCK // size)
+def scan(op, x, axis, dtype):
+    """Running sum, prod, nansum or nanprod along `axis`, accumulated in float64 or int64.
+
+    dtype : of the result; float64, float32 or int64 (uint64 alike)
+    """
+    return scan_axis(OPS[op], usable(x), axis, dtype)
 
 
-@njit(forceinline=True)
-def _unit(u, x, inner, part):
-    """Leaf number u: outer, leaf, and where its rows and columns begin and end."""
-    n, tiles = x.shape[1] // inner, -(-inner // _TILE)
-    column, u = (u % tiles) * _TILE, u // tiles
-    leaf, outer = u % part.shape[1], u // part.shape[1]
-    start = leaf * _leaf(inner)
-    return outer, leaf, start, min(n, start + _leaf(inner)), column, min(inner, column + _TILE)
+def _fold(op, x, group):
+    """(planes, leaves, *the axes that are kept, in order), and which those are."""
+    place, order, memory = locate(x, group)
+    planes = fold(OPS[op], memory, place)
+    planes = planes.reshape(*planes.shape[:2], *(x.shape[axis] for axis in order))
+    kept = sorted(order)
+    return planes.transpose(0, 1, *(2 + order.index(axis) for axis in kept)), kept
 
 
-@njit(fastmath=_REORDER)
-def _sum(x, zero):
-    result = zero
-    for i in range(x.size):
-        result += type(zero)(x[i])
-    return result
-
-
-@njit(fastmath=_REORDER)
-def _sum_numbers(x, zero):
-    """Sum and count of what is not NaN."""
-    result, count = zero, np.int32(0)
-    for i in range(x.size):
-        number = x[i] == x[i]
-        result += type(zero)(x[i]) if number else zero
-        count += np.int32(number)
-    return result, count
-
-
-@njit(fastmath=_REORDER)
-def _sum_squared_numbers(x, mean):
-    result = 0.0
-    for i in range(x.size):
-        d = np.float64(x[i]) - mean
-        result += d * d if x[i] == x[i] else 0.0
-    return result
-
-
-@njit(fastmath=_REORDER)
-def _sum_squares(x, mean):
-    result = 0.0
-    for i in range(x.size):
-        d = np.float64(x[i]) - mean
-        result += d * d
-    return result
-
-
-@njit
-def _best(x, rule, inverse):
-    best = type(inverse)(0)
-    for i in range(x.size):
-        key = key_of(x[i], rule) ^ inverse
-        best = key if key > best else best
-    return best
-
-
-@njit
-def _first_best(x, rule, inverse):
-    """The best key and where it is first: the best of each stretch, then a search in one."""
-    best, stretch = type(inverse)(0), 0
-    for start in range(0, x.size, _STRETCH):
-        key = _best(x[start : start + _STRETCH], rule, inverse)
-        stretch = start if key > best else stretch
-        best = key if key > best else best
-    part, place = x[stretch : stretch + _STRETCH], 0
-    for i in range(part.size):
-        if key_of(part[i], rule) ^ inverse == best:
-            place = stretch + i
-            break
-    return best, place
-
-
-@njit
-def _nonzero(x):
-    count = np.int32(0)
-    for i in range(x.size):
-        count += np.int32(x[i] != 0)
-    return count
-
-
-@njit
-def _add_row(row, sums):
-    for j in range(row.size):
-        sums[j] += type(sums[0])(row[j])
-
-
-@njit
-def _add_numbers(row, sums, counts):
-    """Add what is not NaN."""
-    for j in range(row.size):
-        number = row[j] == row[j]
-        sums[j] += type(sums[0])(row[j]) if number else type(sums[0])(0)
-        counts[j] += number
-
-
-@njit
-def _add_squares(row, mean, skip_nan, sums):
-    for j in range(row.size):
-        d = np.float64(row[j]) - mean[j]
-        sums[j] += 0.0 if skip_nan & (row[j] != row[j]) else d * d
-
-
-@njit
-def _keep_best(row, rule, inverse, bests):
-    for j in range(row.size):
-        key = key_of(row[j], rule) ^ inverse
-        bests[j] = key if key > bests[j] else bests[j]
-
-
-@njit
-def _keep_first_best(row, r, rule, inverse, bests, places):
-    for j in range(row.size):
-        key = key_of(row[j], rule) ^ inverse
-        places[j] = r if key > bests[j] else places[j]
-        bests[j] = key if key > bests[j] else bests[j]
-
-
-@njit
-def _total_block(b, x, inner, part, counts, per):
-    units, _ = _units(x, inner, part)
-    for u in range(b * per, min(units, (b + 1) * per)):
-        o, leaf, start, end, left, right = _unit(u, x, inner, part)
-        sums = part[o, leaf, left:right]
-        if inner == 1:
-            run, zero = x[o, start:end], part.dtype.type(0)
-            if counts.size:
-                sums[0], counts[o, leaf, 0] = _sum_numbers(run, zero)
-            else:
-                sums[0] = _sum(run, zero)
-            continue
-        for r in range(start, end):
-            row = x[o, r * inner + left : r * inner + right]
-            if counts.size:
-                _add_numbers(row, sums, counts[o, leaf, left:right])
-            else:
-                _add_row(row, sums)
-
-
-@njit
-def _squares_block(b, x, inner, mean, skip_nan, part, per):
-    units, _ = _units(x, inner, part)
-    for u in range(b * per, min(units, (b + 1) * per)):
-        o, leaf, start, end, left, right = _unit(u, x, inner, part)
-        if inner == 1:
-            run, m = x[o, start:end], mean[o, 0]
-            part[o, leaf, 0] = _sum_squared_numbers(run, m) if skip_nan else _sum_squares(run, m)
-            continue
-        for r in range(start, end):
-            row = x[o, r * inner + left : r * inner + right]
-            _add_squares(row, mean[o, left:right], skip_nan, part[o, leaf, left:right])
-
-
-@njit
-def _extreme_block(b, x, inner, rule, inverse, part, per):
-    units, _ = _units(x, inner, part)
-    for u in range(b * per, min(units, (b + 1) * per)):
-        o, leaf, start, end, left, right = _unit(u, x, inner, part)
-        if inner == 1:
-            part[o, leaf, 0] = _best(x[o, start:end], rule, inverse)
-            continue
-        for r in range(start, end):
-            row = x[o, r * inner + left : r * inner + right]
-            _keep_best(row, rule, inverse, part[o, leaf, left:right])
-
-
-@njit
-def _arg_extreme_block(b, x, inner, rule, inverse, part, where, per):
-    units, _ = _units(x, inner, part)
-    for u in range(b * per, min(units, (b + 1) * per)):
-        o, leaf, start, end, left, right = _unit(u, x, inner, part)
-        bests, places = part[o, leaf, left:right], where[o, leaf, left:right]
-        places[:] = start
-        if inner == 1:
-            bests[0], place = _first_best(x[o, start:end], rule, inverse)
-            places[0] = start + place
-            continue
-        for r in range(start, end):
-            row = x[o, r * inner + left : r * inner + right]
-            _keep_first_best(row, r, rule, inverse, bests, places)
-
-
-@njit
-def _count_block(b, x, inner, part, per):
-    units, _ = _units(x, inner, part)
-    for u in range(b * per, min(units, (b + 1) * per)):
-        o, leaf, start, end, left, right = _unit(u, x, inner, part)
-        if inner == 1:
-            part[o, leaf, 0] = _nonzero(x[o, start:end])
-            continue
-        counts = part[o, leaf, left:right]
-        for r in range(start, end):
-            row = x[o, r * inner + left : r * inner + right]
-            for j in range(row.size):
-                counts[j] += row[j] != 0
-
-
-@njit
-def _total(pool, x, inner, part, counts):
-    units, per = _units(x, inner, part)
-    parallel(pool, _total_block, -(-units // per), (x, inner, part, counts, per), x.size // 4)
-
-
-@njit
-def _squares(pool, x, inner, mean, skip_nan, part):
-    units, per = _units(x, inner, part)
-    args = (x, inner, mean, skip_nan, part, per)
-    parallel(pool, _squares_block, -(-units // per), args, x.size // 4)
-
-
-@njit
-def _extreme(pool, x, inner, constants, inverse, part):
-    units, per = _units(x, inner, part)
-    args = (x, inner, unpack(constants), inverse, part, per)
-    parallel(pool, _extreme_block, -(-units // per), args, x.size // 4)
-
-
-@njit
-def _arg_extreme(pool, x, inner, constants, inverse, part, where):
-    units, per = _units(x, inner, part)
-    args = (x, inner, unpack(constants), inverse, part, where, per)
-    parallel(pool, _arg_extreme_block, -(-units // per), args, x.size // 2)
-
-
-@njit
-def _count(pool, x, inner, part):
-    units, per = _units(x, inner, part)
-    parallel(pool, _count_block, -(-units // per), (x, inner, part, per), x.size // 4)
+def _positions(axes, kept):
+    return tuple(kept.index(axis) for axis in axes)

@@ -1,51 +1,79 @@
-"""Reductions of (outer, n, inner) along n, in longdouble or exact integers."""
+"""Reductions in long double, which is rounded once."""
 
 import numpy as np
 
-
-def total(x, skip_nan):
-    """Sums, float64 of floats and int64 or uint64 of integers, and how many entries were summed."""
-    counts = np.full((x.shape[0], x.shape[2]), x.shape[1])
-    if x.dtype.kind in "iub":
-        return x.sum(axis=1), counts
-    x = x.astype(np.longdouble)
-    if skip_nan:
-        counts = counts - np.isnan(x).sum(axis=1)
-        x = np.where(np.isnan(x), 0, x)
-    with np.errstate(invalid="ignore"):
-        return x.sum(axis=1).astype(np.float64), counts
-
-
-def squares(x, mean, skip_nan):
-    """Sums of (x - mean)**2 as float64, for a mean of shape (outer, inner)."""
-    with np.errstate(invalid="ignore"):
-        deviations = x.astype(np.longdouble) - mean[:, None]
-        if skip_nan:
-            deviations = np.where(np.isnan(x), 0, deviations)
-        return (deviations**2).sum(axis=1).astype(np.float64)
+_SIMPLE = {
+    "max": np.max,
+    "min": np.min,
+    "any": np.any,
+    "all": np.all,
+    "any_inf": lambda x, axes: np.isinf(x).any(axes),
+    "count_nonzero": np.count_nonzero,
+    "count_numbers": lambda x, axes: (x == x).sum(axes),
+    "nanmax": lambda x, axes: np.where(x == x, x, -np.inf).max(axes).astype(x.dtype),
+    "nanmin": lambda x, axes: np.where(x == x, x, np.inf).min(axes).astype(x.dtype),
+}
 
 
-def extreme(x, largest, skip_nan):
-    """The largest or smallest entries; NaN where there is one, or where there is nothing else."""
-    if x.dtype.kind in "iub":
-        return x.max(axis=1) if largest else x.min(axis=1)
-    chosen = {
-        (True, True): np.fmax,
-        (True, False): np.maximum,
-        (False, True): np.fmin,
-        (False, False): np.minimum,
-    }[bool(largest), bool(skip_nan)]
-    with np.errstate(invalid="ignore"):
-        return chosen.reduce(x, axis=1)
+def reduce(op, x, axes):
+    """`op` over `axes`: floats in float64, or their own dtype if it is exact."""
+    x = _plain(x)
+    if op in _SIMPLE:
+        return np.asarray(_SIMPLE[op](x, axes))
+    product = op in ("prod", "nanprod")
+    if op.startswith("nan"):
+        x = np.where(x == x, x, x.dtype.type(product))
+    elif op == "sum_abs":
+        x = abs(x)
+    elif op == "sum_squares":
+        x = np.square(x, dtype=np.longdouble)
+    exact = op != "total" and x.dtype.kind in "iub"
+    with np.errstate(all="ignore"):
+        result = (np.prod if product else np.sum)(x, axes, None if exact else np.longdouble)
+        return np.asarray(result) if exact else np.asarray(result, np.float64)
 
 
-def arg_extreme(x, largest, skip_nan):
-    """Where the first of the largest or smallest entries is; NaN counts as one unless skipped."""
-    if x.dtype.kind not in "iub" and skip_nan:
-        x = np.where(np.isnan(x), x.dtype.type(-np.inf if largest else np.inf), x)
-    return x.argmax(axis=1) if largest else x.argmin(axis=1)
+def moments(x, axes, skip):
+    """(count, sum of squared deviations from the mean) over `axes`; without NaN if `skip`."""
+    x = _plain(x).astype(np.longdouble)
+    with np.errstate(all="ignore"):
+        valid = x == x if skip else np.ones(x.shape, bool)
+        count = valid.sum(axes, keepdims=True)
+        apart = x - np.where(valid, x, 0).sum(axes, keepdims=True) / count
+        squares = np.where(valid, apart * apart, 0).sum(axes)
+        return count.reshape(squares.shape).astype(np.float64), np.asarray(squares, np.float64)
 
 
-def count(x):
-    """How many entries are not zero."""
-    return (x != 0).sum(axis=1)
+def logsumexp(x, axes):
+    """log(sum(exp(x))) over `axes`."""
+    x = _plain(x).astype(np.longdouble)
+    top = x.max(axes, keepdims=True)
+    with np.errstate(all="ignore"):
+        equal = x == top
+        count = equal.sum(axes)
+        others = np.where(equal, 0, np.exp(x - top)).sum(axes)
+        result = top.reshape(count.shape) + np.log(count) + np.log1p(others / count)
+        return np.asarray(result, np.float64)
+
+
+def argreduce(op, x, axis):
+    """Index along `axis` of the first max, min, nanmax or nanmin; NaN is the extremum of max."""
+    x = _plain(x)
+    if op.startswith("nan"):
+        x = np.where(x == x, x, -np.inf if op == "nanmax" else np.inf)
+    return np.asarray((np.argmax if op.endswith("max") else np.argmin)(x, axis))
+
+
+def scan(op, x, axis, dtype):
+    """Running sum, prod, nansum or nanprod along `axis`."""
+    x = _plain(x)
+    product = op in ("prod", "nanprod")
+    if op.startswith("nan"):
+        x = np.where(x == x, x, x.dtype.type(product))
+    wide = np.longdouble if x.dtype.kind == "f" else np.int64
+    with np.errstate(all="ignore"):
+        return (np.cumprod if product else np.cumsum)(x, axis, wide).astype(dtype)
+
+
+def _plain(x):
+    return x.astype(np.float32) if x.dtype.name == "bfloat16" else x

@@ -1,0 +1,94 @@
+"""Compiled functions called by their address: what calls them is compiled once for all of them.
+
+A family of kernels that share their loops over memory and differ in an inner function (dozens of
+reductions, ten dtypes) would otherwise compile those loops, and the parallel driver, for each. Such
+an inner function takes and returns only int64: addresses, offsets and counts. It must not raise.
+
+    def doubler(dtype):
+        @njit
+        def double(b, args, scratch):          # a block, for `run`: args is an int64 array
+            x, n = array_at(at(args, 0), dtype), at(args, 1)
+            ...
+        return double
+
+    code = address(doubler(x.dtype), 3)
+    run(workers(), code, blocks, np.array([x.ctypes.data, x.size]), scratch_bytes, work)
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic
+
+from .._jit import njit
+from ._parallel import parallel
+
+_i64 = ir.IntType(64)
+_ENDLESS = (1 << 60,)
+
+
+@intrinsic
+def _pointer(typingctx, address, dtype):
+    pointer = types.CPointer(dtype.dtype)
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(address, dtype), codegen
+
+
+@intrinsic
+def call(typingctx, code, args):
+    """Call the function at address `code` with the int64 of the tuple `args`."""
+
+    def codegen(context, builder, sig, values):
+        count = len(args)
+        function = ir.FunctionType(_i64, [_i64] * count).as_pointer()
+        items = [builder.extract_value(values[1], i) for i in range(count)]
+        return builder.call(builder.inttoptr(values[0], function), items)
+
+    return types.int64(code, args), codegen
+
+
+@njit(forceinline=True)
+def array_at(address, dtype):
+    """The memory at an address as a flat array without an end."""
+    return carray(_pointer(address, dtype), _ENDLESS)
+
+
+@njit(forceinline=True)
+def at(args, i):
+    """The int64 number i of those at an address."""
+    return array_at(args, np.int64)[np.uintp(i)]
+
+
+def address(function, count):
+    """Compile an njit function of `count` int64 and return its address.
+
+    The address is valid as long as `function` is kept.
+    """
+    function.compile((types.int64,) * count)
+    (result,) = function.overloads.values()
+    return result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name)
+
+
+@njit
+def _block(b, code, args, scratch):
+    memory = np.empty(scratch, np.uint8)
+    start = memory.ctypes.data
+    call(code, (b, args, start))
+    memory[0] = 0  # it is alive until here
+
+
+@njit
+def _run(pool, code, n, args, scratch, work):
+    parallel(pool, _block, n, (code, args.ctypes.data, scratch + 1), work)
+
+
+def run(pool, code, n, args, scratch, work):
+    """Run the blocks 0..n-1 of the function at `code` on the workers.
+
+    It is called with the block's number, the address of the int64 array `args` and that of
+    `scratch` bytes; `work` is a guess of the serial time in nanoseconds.
+    """
+    _run(pool, code, n, args, scratch, work)

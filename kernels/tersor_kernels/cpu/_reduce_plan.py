@@ -1,0 +1,76 @@
+"""Where the elements of a reduction lie in memory, and in which steps they are reduced.
+
+Several axes are reduced in groups from the last on, each of RUN elements at least, in logical
+order: (4096, 4096) is 4096 rows, then their 4096 results. What is added to what thus depends on
+shape and axes alone, and for every permutation of the axes in memory a step walks memory in order.
+"""
+
+from math import prod
+
+import numpy as np
+
+RUN = 512  # elements: shorter rows would be many results to fold again
+
+
+def usable(x):
+    """`x` in a dtype and at addresses that kernels read: a view, else a copy."""
+    if x.dtype.kind == "b":
+        return x.view(np.uint8)
+    if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":  # float16, bfloat16
+        return x.astype(np.float32)
+    aligned = x.flags.aligned and not any(s % x.itemsize for s in x.strides)
+    return x if aligned and x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
+
+
+def last_group(shape, axes):
+    """The axes to reduce first, and the others."""
+    for i in range(len(axes) - 1, 0, -1):
+        if prod(shape[axis] for axis in axes[i:]) >= RUN:
+            return axes[i:], axes[:i]
+    return axes, ()
+
+
+def locate(x, axes):
+    """(place, order, memory): where the elements lie in `x`, or in a copy of simpler order.
+
+    place : (outer, its stride, n1, its stride, n2, its stride, inner, its stride), in elements
+    order : the axes that are kept, in the order of (outer, inner)
+    """
+    strides = [s // x.itemsize for s in x.strides]
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    kept.sort(key=lambda axis: -abs(strides[axis]))
+    results = _levels(x.shape, strides, kept)
+    elements = _levels(x.shape, strides, axes)
+    if len(results) > 2 or len(elements) > 2:
+        moved = np.ascontiguousarray(x.transpose(*kept, *axes))
+        place, _, moved = locate(moved, tuple(range(len(kept), x.ndim)))
+        return place, kept, moved
+    (outer, so), (inner, si) = [(1, 0)] * (2 - len(results)) + results
+    (n1, s1), (n2, s2) = [(1, 0)] * (2 - len(elements)) + elements
+    if inner * n1 * n2 < RUN and outer > inner:  # small tiles: better many columns
+        outer, so, inner, si = inner, si, outer, so
+        split = _split(x.shape, kept, inner)
+        kept = kept[split:] + kept[:split]
+    return (outer, so, n1, s1, n2, s2, inner, si), kept, x
+
+
+def _levels(shape, strides, axes):
+    """(size, stride) of the axes, outermost first; those that form one range are one."""
+    levels = []
+    for axis in axes:
+        n, s = shape[axis], strides[axis]
+        if n == 1:
+            continue
+        if levels and levels[-1][1] == n * s:
+            levels[-1] = levels[-1][0] * n, s
+        else:
+            levels.append((n, s))
+    return levels
+
+
+def _split(shape, axes, size):
+    """How many of `axes` make up `size`."""
+    for i in range(len(axes)):
+        if prod(shape[axis] for axis in axes[:i]) == size:
+            return i
+    return len(axes)

@@ -1,0 +1,227 @@
+"""What all reductions share: which calls a kernel takes, which go to NumPy, how a result ends."""
+
+import warnings
+from collections.abc import Callable
+from math import isfinite, prod
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from ._backends import array_function, kernels
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+NO_VALUE: Any = np._NoValue  # NumPy's own mark of an argument that was not given
+FLOAT64 = np.dtype(np.float64)
+
+ACCURATE = "float16, bfloat16 and float32 are accumulated in float64 and rounded once. "
+_COVERED = {np.dtype(code) for code in "?bBhHiIlLqQefd"}
+_DOCUMENTATION = """    Parameters, result, errors and warnings are those of `{name}`, and:
+
+    Parameters
+    ----------
+    backend : str, optional
+        Run on this backend, however few elements there are.
+
+    Notes
+    -----
+    {notes}Results do not depend on the memory layout or on the number of threads. What no kernel
+    covers goes to NumPy: `where` and `initial`; dtypes other than bool, integers, float16,
+    bfloat16, float32 and float64; subclasses and what is not an array.
+
+"""
+
+
+def numpy_function(
+    original: Callable[..., Any], notes: str = ""
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Document a function as a faster `original`, and let it take torch tensors."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        name = f"{original.__module__}.{original.__name__}"
+        summary, examples, code = (function.__doc__ or "").partition("    Examples\n")
+        text = _DOCUMENTATION.format(name=name, notes=notes)
+        function.__doc__ = f"{summary.rstrip()}\n\n{text}{examples}{code}"
+        return array_function(function)
+
+    return decorate
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not NO_VALUE}
+
+
+def is_half(dtype: Any) -> bool:
+    """Whether it is a float of less than float64's precision."""
+    kind = dtype.kind
+    return bool((kind == "f" and dtype.itemsize < 8) or (kind == "V" and dtype.name == "bfloat16"))
+
+
+def is_covered(dtype: Any) -> bool:
+    """Whether kernels know the dtype, in any byte order."""
+    if dtype in _COVERED:
+        return True
+    if dtype.kind in "iuf":
+        return dtype.newbyteorder("=") in _COVERED
+    return bool(dtype.name == "bfloat16")
+
+
+def in_order(a: Any) -> Any:
+    """`a`, or a C-ordered copy: NumPy's sums would otherwise depend on the layout."""
+    return a if a.flags.c_contiguous else a.copy()
+
+
+def native(dtype: Any) -> Any:
+    """The dtype in the machine's byte order, as results have it."""
+    return dtype.newbyteorder("=")
+
+
+def float_dtype(dtype: Any) -> Any:
+    """The dtype of NumPy's mean and var."""
+    return FLOAT64 if dtype.kind in "biu" else dtype.newbyteorder("=")
+
+
+def sum_dtype(dtype: Any) -> Any:
+    """The dtype of NumPy's sum and prod."""
+    if dtype.kind in "bi":
+        return np.dtype(np.int64)
+    return np.dtype(np.uint64) if dtype.kind == "u" else dtype.newbyteorder("=")
+
+
+def result_dtype(dtype: Any, default: Any) -> Any:
+    """The dtype asked for, in place of `default`; None where NumPy would compute in less."""
+    if dtype is None:
+        return default
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        return None
+    if dtype == default:
+        return default
+    wider = dtype.kind == "f" and is_half(default) and dtype.itemsize > default.itemsize
+    return dtype if wider and dtype in _COVERED else None
+
+
+def precisely(
+    function: Callable[..., Any],
+    a: Any,
+    axis: Any,
+    dtype: Any,
+    out: Any,
+    options: dict[str, Any],
+) -> Any:
+    """NumPy's `function`, but in float64 of smaller floats, and alike for every layout."""
+    if type(a) is not np.ndarray or a.dtype.kind not in "fV":
+        return function(a, axis=axis, dtype=dtype, out=out, **options)
+    if not is_half(a.dtype):
+        return function(in_order(a), axis=axis, dtype=dtype, out=out, **options)
+    target = result_dtype(dtype, native(a.dtype))
+    if target is None or (out is not None and not fits(out, out.shape, target)):
+        return function(a, axis=axis, dtype=dtype, out=out, **options)
+    if function.__name__.startswith("nan"):  # they replace NaN in a copy of the array's own dtype
+        a = a.astype(FLOAT64)
+    wide = None if out is None else np.empty(out.shape)
+    result = function(in_order(a), axis=axis, dtype=FLOAT64, out=wide, **options)
+    if out is not None:
+        out[...] = result
+        return out
+    return target.type(result) if type(result) is np.float64 else result.astype(target)
+
+
+class Reduction:
+    """One call that a kernel takes: its array, its axes and what its result shall look like."""
+
+    def __init__(self, a: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, out: Any):
+        self.a, self.axes, self.dtype, self.keepdims, self.out = a, axes, dtype, keepdims, out
+        self.count = prod(a.shape[axis] for axis in axes)
+        self.kernels: Any = None
+        self.warned = False
+
+    def reduce(self, op: str, axes: tuple[int, ...] | None = None) -> Any:
+        """The result of a kernel's operation over the axes, in the dtype it accumulates in."""
+        return self.kernels.reduce(op, self.a, self.axes if axes is None else axes)
+
+    def warn_like(self, numpy_does: Callable[[], Any], result: Any) -> None:
+        """Let NumPy warn where the result is infinite, in its dtype, or NaN.
+
+        Not where that comes from NaN alone, which is no reason to warn.
+        """
+        with np.errstate(over="ignore"):
+            result = result.astype(self.dtype, copy=False)
+        if isfinite(result) if result.ndim == 0 else np.isfinite(result).all():
+            return
+        if np.isnan(result).any() and not self.reduce("any_inf", tuple(range(self.a.ndim))):
+            return
+        numpy_does()
+        self.warned = True
+
+    def finish(self, result: Any) -> Any:
+        """`result` in the dtype and shape that were asked for, in `out` or as a scalar."""
+        if result.dtype != self.dtype:
+            with np.errstate(over="ignore" if self.warned else None):
+                result = result.astype(self.dtype)
+        if self.keepdims:
+            result = np.expand_dims(result, self.axes)
+        if self.out is not None:
+            self.out[...] = result
+            return self.out
+        return result if result.ndim else result[()]
+
+
+def reduction(
+    a: Any,
+    axis: Any,
+    out: Any,
+    options: dict[str, Any],
+    backend: str | None,
+    least: int,
+    target: Callable[[Any], Any],
+) -> Reduction | None:
+    """The call for a kernel, or None where it is NumPy's: also what NumPy will refuse.
+
+    options : those given; kernels know no other than keepdims
+    least : elements from which on a kernel is faster
+    target : dtype of the result for that of `a`, or None where no kernel has it
+    """
+    if type(a) is not np.ndarray and type(a) is not np.memmap:
+        return None
+    size = a.size
+    if size < least and backend is None:
+        return None
+    if not size or not a.ndim or options.keys() - {"keepdims"} or not is_covered(a.dtype):
+        return None
+    dtype = target(a.dtype)
+    if dtype is None:
+        return None
+    try:
+        axes = tuple(range(a.ndim)) if axis is None else normalize_axis_tuple(axis, a.ndim)
+    except (TypeError, ValueError):
+        return None
+    keepdims = bool(options.get("keepdims", False))
+    if out is not None:
+        shape = [1 if i in axes else n for i, n in enumerate(a.shape) if keepdims or i not in axes]
+        if not fits(out, tuple(shape), dtype):
+            return None
+    if not axes:
+        return None
+    call = Reduction(a.view(np.ndarray), tuple(sorted(axes)), dtype, keepdims, out)
+    call.kernels = kernels("reduce", call.a, backend)
+    return call
+
+
+def fits(out: Any, shape: tuple[int, ...], dtype: Any) -> bool:
+    """Whether `out` is an array in which a result of this shape and dtype can be put."""
+    return (
+        type(out) is np.ndarray
+        and out.dtype == dtype
+        and out.shape == shape
+        and out.flags.writeable
+    )
+
+
+def warn(message: str, depth: int) -> None:
+    """A RuntimeWarning from the line that called the public function, `depth` calls from here."""
+    warnings.warn(message, RuntimeWarning, stacklevel=depth + 1)
