@@ -1,5 +1,7 @@
 """Fixtures: every test that takes `backend` runs on each backend, skipped where it can not."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -18,3 +20,20 @@ def threads(request):
     """A number of threads, set for the test."""
     with tersor.num_threads(request.param):
         yield request.param
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file can grow beyond 1000 bytes."""
+    resource = pytest.importorskip("resource")
+
+    @contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,9 +108,72 @@ def test_nan_weights_are_refused():
         compress({"layer": w})
 
 
-def test_dtype_is_checked():
-    with pytest.raises(ValueError, match="dtype must be 'int8' or None, got 'int5'"):
-        compress_tensor(W, dtype="int5")
+def test_infinite_weights_are_refused_where_they_are_quantized():
+    w = np.where(W > 1, np.inf, W)
+    with pytest.raises(ValueError, match="w must be finite to be quantized"):
+        compress_tensor(w)
+    assert_identical(
+        compress_tensor(w, retain_ratio=0.5, dtype=None).to_dense(), tersor.prune(w, 0.5)
+    )
+
+
+ANY = "some.safetensors"
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: compress_tensor(ANY), TypeError, "w must be an array or nested lists"),
+        (lambda: compress_tensor(W.astype(complex)), TypeError, "w must be float16.* got complex"),
+        (lambda: compress_tensor(np.array(["a"])), TypeError, "w must be float16.* got <U1"),
+        (lambda: compress_tensor(np.ma.masked_array(W)), TypeError, "w must be a plain array"),
+        (lambda: compress_tensor(compress_tensor(W)), TypeError, "w .* already compressed by ter"),
+        (lambda: compress_tensor(W, dtype="int5"), ValueError, "dtype must be .*, got 'int5'"),
+        (lambda: compress_tensor(W, dtype=np.int8), TypeError, "dtype must be .*, got <class"),
+        (lambda: compress_tensor(W, retain_ratio="1"), TypeError, "retain_ratio must be a number"),
+        (lambda: compress_tensor(W, retain_ratio=2), ValueError, r"retain_ratio must be in 0\.\.1"),
+        (lambda: compress_tensor(W, block_size=2.0), TypeError, "block_size must be an int, got 2"),
+        (lambda: compress_tensor(W, block_size=0), ValueError, "block_size must be at least 1"),
+        (lambda: compress(ANY), TypeError, "tensors must be a mapping of names to arr.* got str"),
+        (lambda: compress(Path(ANY)), TypeError, "tensors must be a mapping .* got PosixPath"),
+        (lambda: compress(W), TypeError, "tensors must be a mapping .* got ndarray"),
+        (lambda: compress({0: W}), TypeError, "tensors must have names that are str, got 0"),
+        (lambda: compress({"w": ANY}), TypeError, "tensor 'w': w must be an array or nested"),
+        (lambda: compress({"w": compress_tensor(W)}), TypeError, "'w': .* compressed by tersor"),
+        (lambda: compress({}, block_size="1"), TypeError, "block_size must be an int, got '1'"),
+        (lambda: compress({}, exclude="*w"), TypeError, r"exclude must be a tuple .* got '\*w'"),
+        (lambda: compress({}, exclude=None), TypeError, "exclude must be a tuple .* got None"),
+        (lambda: compress({}, exclude=(1,)), TypeError, r"exclude must be a tuple .* got \(1,\)"),
+        (lambda: save({}, ANY), TypeError, r"path must be a str or an os\.PathLike, got dict"),
+        (lambda: save(b"f", {}), TypeError, "path must be a str .* got bytes"),
+        (lambda: save(ANY, Path(ANY)), TypeError, "tensors must be a mapping .* got PosixPath"),
+        (lambda: save(ANY, {"w": W}), TypeError, r"tensors\['w'\] must be a Comp.* got ndarray"),
+        (lambda: save(ANY, compress_tensor(W)), TypeError, "tensors must be .* got CompressedT"),
+        (lambda: load({}), TypeError, "path must be a str .* got dict"),
+        (lambda: TensorFile(3), TypeError, "path must be a str .* got int"),
+        (lambda: sqnr(ANY, W), TypeError, "original must be an array"),
+        (lambda: sqnr(W, compress_tensor(W)), TypeError, "approximation must be an array"),
+        (lambda: sqnr(W, W[0]), ValueError, r"approximation must have the shape \(96, 200\)"),
+    ],
+)
+def test_arguments_are_checked(call, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        call()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_compressed_file_is_not_compressed_again(tmp_path):
+    save(tmp_path / "f", compress({"w": W}))
+    with pytest.raises(ValueError, match=r"f is already compressed by tersor: .*`tersor expand`"):
+        compress(TensorFile(tmp_path / "f"))
+
+
+def test_bytes_in_another_order_are_stored_right(tmp_path):
+    tensors = {"w": W.astype(">f4"), "bias": W[0].astype(">f8"), "n": np.arange(3, dtype=">i2")}
+    save(tmp_path / "f", compress(tensors, dtype=None))
+    for name, tensor in load(tmp_path / "f").items():
+        assert_identical(tensor.to_dense(), tensors[name].astype(tensor.dtype))
 
 
 def test_files_are_readable_by_the_safetensors_library(tmp_path):
@@ -129,19 +193,55 @@ def test_reads_what_the_safetensors_library_writes(tmp_path):
         assert not file[name].flags.writeable
 
 
-def test_saving_is_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "f"
+def test_saving_is_whole_or_not_at_all(tmp_path, full_disk):
+    path, other = tmp_path / "f", compress({"w": 2 * W})
     save(path, compress({"w": W}))
     before = path.read_bytes()
-    monkeypatch.setattr("safetensors.serialize_file", lambda *a, **k: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        save(path, compress({"w": 2 * W}))
+    with full_disk(), pytest.raises(OSError, match=r"File too large: '.*/f'"):
+        save(path, other)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    save(path, other)
+    assert_identical(load(path)["w"].to_dense(), other["w"].to_dense())
+
+
+def test_destinations_that_can_not_be_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No such folder: '.*/no'"):
+        save(tmp_path / "no" / "f", {})
+    with pytest.raises(FileExistsError, match="exists and is no regular file"):
+        save(tmp_path, {})
+
+
+def test_files_have_the_usual_permissions(tmp_path):
+    save(tmp_path / "f", {})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "f").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_tensors_in_files_are_aligned(tmp_path):
+    tensors = {"a": np.ones(3, bool), "b": W[:, :3].copy(), "c": np.ones(3), "d": np.float16([1])}
+    save(tmp_path / "f", compress(tensors))
+    assert all(tensor.flags.aligned for tensor in TensorFile(tmp_path / "f").values())
+    assert set(load_file(tmp_path / "f")) >= set(tensors)
+
+
+def test_empty_tensors_and_empty_files(tmp_path):
+    tensors = {"a": np.zeros((0, 4), np.float32), "b": np.zeros(0, bool)}
+    for given in (tensors, {}):
+        save(tmp_path / "f", compress(given))
+        back = load(tmp_path / "f")
+        assert set(back) == set(load_file(tmp_path / "f")) == set(given)
+        for name, tensor in given.items():
+            assert_identical(back[name].to_dense(), tensor)
+
+
+def test_the_name_of_the_metadata_is_no_tensors(tmp_path):
+    with pytest.raises(ValueError, match="tensors must not have the name '__metadata__'"):
+        save(tmp_path / "f", compress({"__metadata__": W}))
 
 
 def test_clashing_names_are_refused(tmp_path):
     tensors = compress({"w": W, "w.scale": W[0]})
-    with pytest.raises(ValueError, match=r"both 'w.*' and a tensor named 'w.scale'"):
+    with pytest.raises(ValueError, match=r"tensors must not hold 'w\.scale': a part of another"):
         save(tmp_path / "f", tensors)
 
 
@@ -151,6 +251,11 @@ def test_clashing_names_are_refused(tmp_path):
         (b"", "its header does not fit"),
         (b"\xff" * 20, "its header does not fit"),
         ((5).to_bytes(8, "little") + b"{nope", "is no safetensors file"),
+        ((5).to_bytes(8, "little") + b"[1,2]", "its header is no JSON object"),
+        ((9).to_bytes(8, "little") + b'{"w": {}}', "the bytes of w do not fit"),
+        ((9).to_bytes(8, "little") + b'{"w": 12}', "the bytes of w do not fit"),
+        ((20).to_bytes(8, "little") + b'{"__metadata__": []}', "its metadata are no JSON object"),
+        ((10**5).to_bytes(8, "little") + b"[" * 10**5, "is no safetensors file"),
     ],
 )
 def test_broken_files_are_refused(raw, message, tmp_path):
@@ -174,9 +279,40 @@ def test_load_refuses_files_of_others(tmp_path):
         load(tmp_path / "f")
 
 
+@pytest.mark.parametrize(
+    "layouts",
+    [
+        "[]",
+        "{nope",
+        '{"w": 3}',
+        '{"absent": {"layout": "dense", "shape": [96, 200], "dtype": "float32", '
+        '"block_size": null, "parts": ["values"]}}',
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(layouts, tmp_path):
+    save_file({"w": W}, tmp_path / "f", {"tersor": layouts})
+    with pytest.raises(ValueError, match="f is damaged: its entry 'tersor' does not fit"):
+        load(tmp_path / "f")
+
+
+@pytest.mark.parametrize("retain_ratio, layout", [(None, "dense"), (0.5, "bitmask"), (0.01, "csr")])
+def test_parts_that_do_not_fit_are_refused(retain_ratio, layout):
+    small = compress_tensor(W, retain_ratio=retain_ratio)
+    assert small.layout == layout
+    wrong = [{name: part[:-1]} for name, part in small.parts.items()]
+    if layout == "csr":
+        wrong.append({"indices": np.full_like(small.parts["indices"], 200)})
+        wrong.append({"indptr": small.parts["indptr"][::-1]})
+    for parts in [{}, *(small.parts | part for part in wrong)]:
+        with pytest.raises(ValueError, match="the parts of the tensor do not fit together"):
+            replace(small, parts=parts).to_dense()
+
+
 def test_sqnr_by_hand():
     assert sqnr(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(20.0)
     assert sqnr(W, W) == np.inf
+    for value in (np.inf, np.nan):
+        assert np.isnan(sqnr(np.array([3.0, value]), np.array([3.0, value])))
 
 
 def test_demo_on_a_toy_file(tmp_path, monkeypatch):

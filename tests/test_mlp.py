@@ -162,6 +162,14 @@ class TestTraining:
         assert model.n_parameters == 2 * 2 + 2
         assert model.classes_.dtype == bool
 
+    @pytest.mark.parametrize("hidden", [8, np.int64(8), [8], np.array([8]), np.array(8)])
+    def test_one_hidden_layer_may_be_an_int(self, hidden):
+        model = MLPClassifier(hidden, epochs=1, random_state=0)
+        assert model.hidden is hidden
+        want = MLPClassifier((8,), epochs=1, random_state=0).fit(X, Y)
+        assert_identical(model.fit(X, Y).logits(X), want.logits(X))
+        assert model.student(2).hidden == want.student(2).hidden
+
     def test_many_rows_are_predicted_in_parts(self, teacher):
         many = np.tile(X, (15, 1))
         np.testing.assert_allclose(
@@ -416,16 +424,62 @@ class TestErrors:
         "bad, error, message",
         [
             ({"hidden": (4, 0)}, ValueError, "hidden must be at least 1, got 0"),
-            ({"hidden": (4.5,)}, TypeError, "integer"),
+            ({"hidden": -3}, ValueError, "hidden must be at least 1, got -3"),
+            ({"hidden": (4.5,)}, TypeError, r"hidden must be an int or a seq.* got \(4\.5,\)"),
+            ({"hidden": "64"}, TypeError, "hidden must be an int or a sequence of ints, got '64'"),
+            ({"hidden": ("64",)}, TypeError, "hidden must be an int or a sequence of ints"),
+            ({"hidden": None}, TypeError, "hidden must be an int or a sequence of ints, got None"),
+            ({"hidden": True}, TypeError, "hidden must be an int or a sequence of ints, got True"),
+            ({"hidden": (True,)}, TypeError, "hidden must be an int or a sequence of ints"),
+            ({"hidden": np.ones(2)}, TypeError, "hidden must be an int or a sequence of ints"),
+            ({"hidden": 8.0}, TypeError, r"hidden must be an int or a sequence of ints, got 8\.0"),
+            ({"hidden": {8}}, TypeError, r"hidden must be an int or a sequence of ints, got \{8\}"),
             ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+            ({"epochs": 2.0}, TypeError, r"epochs must be an int, got 2\.0"),
+            ({"epochs": True}, TypeError, "epochs must be an int, got True"),
+            ({"epochs": None}, TypeError, "epochs must be an int, got None"),
+            ({"epochs": "9"}, TypeError, "epochs must be an int, got '9'"),
             ({"batch_size": -1}, ValueError, "batch_size must be at least 1, got -1"),
+            ({"batch_size": np.nan}, TypeError, "batch_size must be an int, got nan"),
+            ({"batch_size": True}, TypeError, "batch_size must be an int, got True"),
             ({"learning_rate": np.inf}, ValueError, "learning_rate must be finite and not nega"),
+            ({"learning_rate": np.nan}, ValueError, "learning_rate must be finite .* got nan"),
+            ({"learning_rate": "0.1"}, TypeError, r"learning_rate must be a number, got '0\.1'"),
+            ({"learning_rate": True}, TypeError, "learning_rate must be a number, got True"),
             ({"weight_decay": -0.1}, ValueError, "weight_decay must be finite and not negative"),
+            ({"weight_decay": 1j}, TypeError, "weight_decay must be a number, got 1j"),
+            ({"weight_decay": None}, TypeError, "weight_decay must be a number, got None"),
+            ({"random_state": -1}, ValueError, "random_state must be an int of at least 0, .* -1"),
+            ({"random_state": 1.5}, TypeError, r"random_state must be an int .* got 1\.5"),
+            ({"random_state": "0"}, TypeError, "random_state must be an int .* got '0'"),
+            ({"random_state": True}, TypeError, "random_state must be an int .* got True"),
         ],
     )
     def test_parameters(self, bad, error, message):
+        model = MLPClassifier(**bad)
         with pytest.raises(error, match=message):
-            MLPClassifier(**bad).fit(X, Y)
+            model.fit(X, Y)
+
+    @pytest.mark.parametrize(
+        "call, message",
+        [
+            (lambda model: model.finetune(X, Y, epochs=1.5), r"epochs must be an int, got 1\.5"),
+            (lambda model: model.finetune(X, Y, learning_rate="1"), "learning_rate must be a num"),
+            (lambda model: model.finetune(X, Y, retain_schedule=0.2), "schedule must be callable"),
+            (
+                lambda model: model.finetune(X, Y, retain_schedule=lambda epoch: None),
+                r"retain_schedule\(0\) must be a number, got None",
+            ),
+            (lambda model: model.prune("0.5"), "retain_ratio must be a number, got '0.5'"),
+            (lambda model: model.student("10"), "compression_ratio must be a number, got '10'"),
+            (lambda model: model.distil(X, X), "teacher must have logits or .* got ndarray"),
+            (lambda model: model.distil(model, X, temperature="2"), "temperature must be a num"),
+            (lambda model: model.distil(model, X, Y, alpha="1"), "alpha must be a number, got '1'"),
+        ],
+    )
+    def test_types_of_arguments(self, teacher, call, message):
+        with pytest.raises(TypeError, match=message):
+            call(teacher)
 
     def test_divergence(self):
         with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) in epoch \d+: lower"):

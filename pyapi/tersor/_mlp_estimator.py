@@ -2,13 +2,16 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from inspect import signature
 from math import isfinite
-from operator import index
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._quantized import as_index
 
 
 class Estimator:
@@ -124,13 +127,47 @@ def class_numbers(y: Any, samples: int, classes: NDArray[Any]) -> NDArray[np.int
 
 def as_count(n: Any, name: str) -> int:
     """n as an int of at least 1."""
-    if index(n) < 1:
+    if isinstance(n, bool):
+        raise TypeError(f"{name} must be an int, got {n!r}")
+    count = as_index(n, name)
+    if count < 1:
         raise ValueError(f"{name} must be at least 1, got {n}")
-    return index(n)
+    return count
 
 
-def as_size(value: float, name: str) -> float:
-    """value, finite and not negative."""
-    if not (isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value}")
+def as_units(hidden: Any) -> list[int]:
+    """Units of each hidden layer, of which one may be given as an int."""
+    given = hidden.tolist() if isinstance(hidden, np.ndarray) else hidden
+    several = isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+    try:
+        return [as_count(units, "hidden") for units in (given if several else [given])]
+    except TypeError:
+        raise TypeError(f"hidden must be an int or a sequence of ints, got {hidden!r}") from None
+
+
+def as_number(value: Any, name: str) -> float:
+    """value, NaN too, as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
+
+
+def as_size(value: Any, name: str) -> float:
+    """value as a float, finite and not negative."""
+    size = as_number(value, name)
+    if not (isfinite(size) and size >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {value}")
+    return size
+
+
+def as_generator(state: Any) -> np.random.Generator:
+    """The generator that random_state, an int, a generator of either kind or None, stands for."""
+    if isinstance(state, np.random.RandomState):
+        state = state.randint(2**31 - 1)
+    if not (state is None or isinstance(state, np.random.Generator)):
+        rule = "an int of at least 0, a Generator, a RandomState or None"
+        if isinstance(state, bool) or not isinstance(state, Integral):
+            raise TypeError(f"random_state must be {rule}, got {state!r}")
+        if state < 0:
+            raise ValueError(f"random_state must be {rule}, got {state}")
+    return np.random.default_rng(state)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._mlp_layers import DenseLayer
+from ._retain import as_ratio
 
 # (logits, the numbers of their rows in x) -> mean loss of the rows, its gradient.
 Loss = Callable[[NDArray[Any], NDArray[np.intp]], tuple[float, NDArray[Any]]]
@@ -51,7 +52,7 @@ def train(
     step, curve = 0, []
     for epoch in range(settings.epochs):
         if retain_schedule is not None:
-            ratio = retain_schedule(epoch)
+            ratio = as_ratio(retain_schedule(epoch), f"retain_schedule({epoch})")
             layers = [replace(layer, mask=layer.retained(ratio)) for layer in layers]
             pruned = _pruned(layers)
             weights[pruned] = 0

@@ -11,15 +11,17 @@ try:
     from rich.console import Console
     from rich.table import Table
 except ImportError:  # the entry point exists whatever extras were installed
-    sys.exit("the tersor command needs typer and rich: pip install 'tersor[cli]'")
+    sys.stderr.write("Error: the tersor command needs typer and rich: pip install 'tersor[cli]'\n")
+    sys.exit(2)
 
 from . import __version__
 from ._progress import track
+from ._safetensors import check_destination, whole_file, write_tensors
 from .compress import CompressedTensor, TensorFile, compress, load, save, sqnr
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-_Source = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
-_Force = Annotated[bool, typer.Option("--force", help="Replace the destination if it exists.")]
+# Without markup an error is one line, not a box that breaks long paths.
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
+_Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -33,8 +35,8 @@ def _main(
 
 @app.command("compress")
 def _compress(
-    source: _Source,
-    destination: Annotated[Path, typer.Argument(dir_okay=False)],
+    source: Path,
+    destination: Path,
     retain_ratio: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of each matrix's entries to keep.")
     ] = None,
@@ -45,16 +47,20 @@ def _compress(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Names to store as they are, as a glob; repeatable.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write no destination.")] = False,
     report: Annotated[Path | None, typer.Option("--json", help="Write the rows here too.")] = None,
     force: _Force = False,
 ) -> None:
     """Prune and quantize the matrices of a safetensors file, each stored where it is smallest."""
     if dtype not in ("int8", "none"):
         raise typer.BadParameter(f"must be int8 or none, got {dtype!r}", param_hint="--dtype")
+    original = TensorFile(source)
     if not dry_run:
-        _refuse_overwriting(source, destination, force)
-    original = _open(source)
+        _check_free("destination", destination, source, force)
+    if report is not None:
+        _check_free("--json", report, source, force)
+        if report.resolve() == destination.resolve():
+            raise ValueError(f"destination and --json are the same file: {report}")
     small = compress(
         original,
         retain_ratio=retain_ratio,
@@ -62,31 +68,27 @@ def _compress(
         block_size=block_size,
         exclude=tuple(exclude or ()),
     )
+    rows = [_row(name, tensor, original[name]) for name, tensor in small.items()]
     if not dry_run:
         save(destination, small)
-    rows = [_row(name, tensor, original[name]) for name, tensor in small.items()]
-    _print(rows)
     if report is not None:
-        report.write_text(json.dumps(rows, indent=1))
+        with whole_file(report) as file:
+            file.write(json.dumps(rows, indent=1).encode())
+    _print(rows)
 
 
 @app.command("info")
-def _info(source: _Source) -> None:
+def _info(source: Path) -> None:
     """List the tensors of a file that `tersor compress` wrote."""
-    _print([_row(name, tensor) for name, tensor in _load(source).items()])
+    _print([_row(name, tensor) for name, tensor in load(source).items()])
 
 
 @app.command("expand")
-def _expand(
-    source: _Source,
-    destination: Annotated[Path, typer.Argument(dir_okay=False)],
-    force: _Force = False,
-) -> None:
+def _expand(source: Path, destination: Path, force: _Force = False) -> None:
     """Write the tensors of a compressed file as plain dense ones, for other programs."""
-    from ._safetensors import write_tensors
-
-    _refuse_overwriting(source, destination, force)
-    dense = {name: tensor.to_dense() for name, tensor in _load(source).items()}
+    small = load(source)
+    _check_free("destination", destination, source, force)
+    dense = {name: tensor.to_dense() for name, tensor in small.items()}
     write_tensors(destination, dense, {"format": "pt"})
 
 
@@ -103,24 +105,14 @@ def _warmup() -> None:
     typer.echo(f"{ready} calls ready after {time.monotonic() - start:.0f} s")
 
 
-def _refuse_overwriting(source: Path, destination: Path, force: bool) -> None:
-    if destination.exists() and (not force or destination.samefile(source)):
-        hint = "" if destination.samefile(source) else "; --force replaces it"
-        raise typer.BadParameter(f"{destination} exists{hint}", param_hint="DESTINATION")
-
-
-def _open(path: Path) -> TensorFile:
-    try:
-        return TensorFile(path)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="SOURCE") from None
-
-
-def _load(path: Path) -> dict[str, CompressedTensor]:
-    try:
-        return load(path)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="SOURCE") from None
+def _check_free(name: str, path: Path, source: Path, force: bool) -> None:
+    """Raise where `path` can not, or should not, be written, before any work is done for it."""
+    check_destination(path)
+    if path.exists():
+        if path.samefile(source):
+            raise ValueError(f"source and {name} are the same file: {source}, {path}")
+        if not force:
+            raise ValueError(f"{path} exists; --force replaces it")
 
 
 def _row(name: str, tensor: CompressedTensor, original: Any = None) -> dict[str, Any]:
@@ -156,9 +148,17 @@ def _print(rows: list[dict[str, Any]]) -> None:
             f"{row['zeros']:.0%}" if "zeros" in row else "",
             f"{row['sqnr_db']:.1f}" if "sqnr_db" in row else "",
         )
-    console = Console()
-    Console(width=max(console.width, 120)).print(table)
+    # Plain: brackets and colons in a name are no markup.
+    Console(width=max(Console().width, 120), markup=False, emoji=False).print(table)
 
 
-def main() -> None:
-    app()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; what its user can cause ends in one line on stderr and exit status 2."""
+    try:
+        app(arguments)
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        text = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename}: {error.strerror}"
+        typer.echo(f"Error: {text}", err=True)
+        sys.exit(2)

@@ -21,16 +21,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from math import inf, prod
+from math import inf, nan, prod
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._dtypes import FLOATS, bfloat16
+from ._dtypes import FLOATS
 from ._progress import track
-from ._quantized import QuantizedArray
-from ._safetensors import TensorFile, write_tensors
+from ._quantized import QuantizedArray, as_index
+from ._retain import as_numbers, as_ratio
+from ._safetensors import TensorFile, as_dtype, as_path, write_tensors
 from .prune import pack_mask, prune, unpack_mask
 from .quantize import quantize
 
@@ -67,7 +68,16 @@ class CompressedTensor:
         return 1 - int(stored) / max(1, prod(self.shape))
 
     def to_dense(self) -> NDArray[Any]:
-        """The tensor, in its shape and dtype: its values as pruned and quantized."""
+        """The tensor, in its shape and dtype: its values as pruned and quantized.
+
+        Raises ValueError where the parts do not fit together.
+        """
+        try:
+            return self._dense()
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"the parts of the tensor do not fit together: {error}") from error
+
+    def _dense(self) -> NDArray[Any]:
         rows, n = _matrix_shape(self.shape)
         values = self.parts["values"]
         if self.layout != "dense":
@@ -84,15 +94,15 @@ class CompressedTensor:
                 axis=axis,
                 block_size=self.block_size,
             ).dequantize()
-        dtype = np.dtype(bfloat16() if self.dtype == "bfloat16" else self.dtype)
-        return np.asarray(values).astype(dtype, copy=False).reshape(self.shape)
+        return np.asarray(values).astype(as_dtype(self.dtype), copy=False).reshape(self.shape)
 
     def _mask(self, rows: int, n: int) -> NDArray[Any]:
         if self.layout == "bitmask":
             return unpack_mask(self.parts["bitmask"], n)
         mask = np.zeros((rows, n), bool)
         row = np.repeat(np.arange(rows), np.diff(self.parts["indptr"]))
-        mask[row, self.parts["indices"]] = True
+        places = np.ravel_multi_index((row, self.parts["indices"]), mask.shape)
+        mask.reshape(-1)[places] = True
         return mask
 
 
@@ -108,7 +118,7 @@ def compress_tensor(
     Parameters
     ----------
     w : array of 2 or more axes, float16, bfloat16, float32, float64
-        The first axis is the output channel; the others count as one. Tensors of other dtypes or
+        The first axis is the output channel; the others count as one. Integers, bools and tensors
         of fewer axes are stored as they are.
     retain_ratio : float, optional
         Share of the entries to keep, the largest by magnitude (`tersor.prune`); all by default.
@@ -116,19 +126,33 @@ def compress_tensor(
         Quantize the values, symmetric, or leave them.
     block_size : int, optional
         Entries that share a scale; by default those of an output channel do.
+
+    Raises
+    ------
+    TypeError
+        An argument, or the dtype of `w`, is none of those above; `w` is a CompressedTensor.
+    ValueError
+        An argument is out of range; `w` holds NaN and is to be pruned or quantized, or an infinity
+        and is to be quantized.
     """
-    if dtype not in ("int8", None):
-        raise ValueError(f"dtype must be 'int8' or None, got {dtype!r}")
+    if isinstance(w, CompressedTensor):
+        raise TypeError("w must be an array, got one that is already compressed by tersor")
+    _check_options(retain_ratio, dtype, block_size)
+    w = as_numbers(w, "w")
     as_is = CompressedTensor("dense", w.shape, w.dtype.name, {"values": w})
     if w.ndim < 2 or w.dtype.name not in FLOATS or w.size == 0:
         return as_is
+    if dtype is not None and not np.isfinite(w).all():
+        raise ValueError("w must be finite to be quantized, got NaN or inf")
+    if retain_ratio is not None and np.isnan(w).any():
+        raise ValueError("w must not hold NaN to be pruned")
     values: Any = w.reshape(_matrix_shape(w.shape))
     if retain_ratio is not None:
         values = prune(values, retain_ratio)
     shared = {}
     if dtype is not None:
-        axis = None if block_size else 0
-        quantized = quantize(values, dtype=dtype, axis=axis, block_size=block_size, nan="raise")
+        axis = 0 if block_size is None else None
+        quantized = quantize(values, dtype=dtype, axis=axis, block_size=block_size)
         values, shared = quantized.data, {"scale": quantized.scale}
     layout, parts = min(_layouts(values), key=lambda named: _bytes(named[1]))
     small = CompressedTensor(layout, w.shape, w.dtype.name, {**parts, **shared}, block_size)
@@ -145,8 +169,19 @@ def compress(
 ) -> dict[str, CompressedTensor]:
     """`compress_tensor` for each of `tensors`; names that match a pattern of `exclude` stay.
 
-    Patterns are those of `fnmatch`: "*embeddings*". Shows a progress bar on a terminal.
+    Patterns are those of `fnmatch`: "*embeddings*". Shows a progress bar on a terminal. Errors are
+    those of `compress_tensor`, with the name of the tensor; a file that `save` wrote is a
+    ValueError.
     """
+    _check_mapping(tensors, "arrays, such as TensorFile(path)")
+    if isinstance(tensors, TensorFile) and "tersor" in tensors.metadata:
+        raise ValueError(
+            f"{tensors.path} is already compressed by tersor: compress the original, or what "
+            "`tersor expand` makes of this file"
+        )
+    _check_options(retain_ratio, dtype, block_size)
+    if not isinstance(exclude, (tuple, list)) or not all(isinstance(p, str) for p in exclude):
+        raise TypeError(f"exclude must be a tuple of patterns, got {exclude!r}")
     result = {}
     for name in track(list(tensors), "Compressing"):
         stays = any(fnmatch(name, pattern) for pattern in exclude)
@@ -157,8 +192,9 @@ def compress(
                 dtype=None if stays else dtype,
                 block_size=block_size,
             )
-        except ValueError as error:  # NaN or inf in the weights
-            raise ValueError(f"tensor {name!r}: {error}") from error
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"tensor {name!r}: {error}") from error
     return result
 
 
@@ -166,10 +202,16 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) 
     """Write compressed tensors to a safetensors file, whole or not at all.
 
     The parts of tensor "w" are "w" itself, its values, and "w.scale", "w.bitmask" and so on.
+    Raises OSError where nothing can be written to `path`, ValueError where names clash.
     """
+    path = as_path(path, "path")
+    _check_mapping(tensors, "CompressedTensors, as `compress` gives it")
     parts: dict[str, NDArray[Any]] = {}
     layouts = {}
     for name, tensor in tensors.items():
+        if not isinstance(tensor, CompressedTensor):
+            got = type(tensor).__name__
+            raise TypeError(f"tensors[{name!r}] must be a CompressedTensor, got {got}")
         layouts[name] = {
             "layout": tensor.layout,
             "shape": tensor.shape,
@@ -180,36 +222,70 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) 
         for part, array in tensor.parts.items():
             key = _key(name, part)
             if key in parts:
-                raise ValueError(f"tensors must not hold both {name!r} and a tensor named {key!r}")
+                raise ValueError(f"tensors must not hold {key!r}: a part of another is named so")
             parts[key] = array
     write_tensors(path, parts, {"format": "tersor", "tersor": json.dumps(layouts)})
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
-    """Read what `save` wrote. The parts are views of the mapped file, read when they are used."""
+    """Read what `save` wrote. The parts are views of the mapped file, read when they are used.
+
+    Raises OSError where the file can not be read, ValueError where `save` has not written it so.
+    """
     file = TensorFile(path)
     if "tersor" not in file.metadata:
         raise ValueError(f"{path} was not written by tersor: its metadata has no entry 'tersor'")
-    return {
-        name: CompressedTensor(
-            layout=entry["layout"],
-            shape=tuple(entry["shape"]),
-            dtype=entry["dtype"],
-            parts={part: file[_key(name, part)] for part in entry["parts"]},
-            block_size=entry["block_size"],
-        )
-        for name, entry in json.loads(file.metadata["tersor"]).items()
-    }
+    try:
+        return {
+            name: CompressedTensor(
+                layout=entry["layout"],
+                shape=tuple(entry["shape"]),
+                dtype=entry["dtype"],
+                parts={part: file[_key(name, part)] for part in entry["parts"]},
+                block_size=entry["block_size"],
+            )
+            for name, entry in json.loads(file.metadata["tersor"]).items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged: its entry 'tersor' does not fit it: {error}"
+        ) from error
 
 
 def sqnr(original: NDArray[Any], approximation: NDArray[Any]) -> float:
     """Signal to quantization noise ratio in dB: 10 log10(sum(w^2) / sum((w - v)^2)).
 
-    inf where nothing was lost.
+    inf where nothing was lost, NaN where either array holds NaN or inf. Raises TypeError for what
+    is no array of numbers, ValueError where the shapes differ.
     """
-    w = original.astype(np.float64)
-    noise = float(np.square(w - approximation).sum())
+    w, v = as_numbers(original, "original"), as_numbers(approximation, "approximation")
+    if v.shape != w.shape:
+        raise ValueError(f"approximation must have the shape {w.shape}, got {v.shape}")
+    if not (np.isfinite(w).all() and np.isfinite(v).all()):
+        return nan
+    w = w.astype(np.float64)
+    noise = float(np.square(w - v).sum())
     return inf if noise == 0 else 10 * float(np.log10(np.square(w).sum() / noise))
+
+
+def _check_options(retain_ratio: Any, dtype: Any, block_size: Any) -> None:
+    if retain_ratio is not None:
+        as_ratio(retain_ratio, "retain_ratio")
+    if dtype is not None and not isinstance(dtype, str):
+        raise TypeError(f"dtype must be 'int8' or None, got {dtype!r}")
+    if dtype not in ("int8", None):
+        raise ValueError(f"dtype must be 'int8' or None, got {dtype!r}")
+    if block_size is not None and as_index(block_size, "block_size") < 1:
+        raise ValueError(f"block_size must be at least 1, got {block_size}")
+
+
+def _check_mapping(tensors: Any, of: str) -> None:
+    if not isinstance(tensors, Mapping):
+        got = type(tensors).__name__
+        raise TypeError(f"tensors must be a mapping of names to {of}, got {got}")
+    for name in tensors:
+        if not isinstance(name, str):
+            raise TypeError(f"tensors must have names that are str, got {name!r}")
 
 
 def _matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -11,9 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from ._mlp_estimator import (
     Estimator,
     as_count,
+    as_generator,
     as_inputs,
     as_labels,
+    as_number,
     as_size,
+    as_units,
     class_numbers,
     not_fitted,
 )
@@ -42,8 +45,8 @@ class MLPClassifier(Estimator):
 
     Parameters
     ----------
-    hidden : sequence of int
-        Units of each hidden layer; empty for a linear model.
+    hidden : int or sequence of int
+        Units of the hidden layer, or of each; empty for a linear model.
     epochs : int
         Passes over the data.
     batch_size : int
@@ -89,7 +92,7 @@ class MLPClassifier(Estimator):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (256, 128),
+        hidden: int | Sequence[int] = (256, 128),
         *,
         epochs: int = 30,
         batch_size: int = 64,
@@ -120,13 +123,13 @@ class MLPClassifier(Estimator):
         Raises
         ------
         TypeError
-            `X` is sparse or not numeric.
+            `X` is sparse or not numeric; a parameter of the model has another type than said.
         ValueError
             A shape, an entry or a parameter of the model is not as said.
         """
         x = as_inputs(X)
         classes, targets = np.unique(as_labels(y, len(x)), return_inverse=True)
-        rng = self._rng()
+        rng = as_generator(self.random_state)
         layers = self._fresh(x, classes, rng)
         trained = self._trained(layers, x, _cross_entropy(targets), rng)
         vars(self).update(trained, classes_=classes, n_features_in_=x.shape[1])
@@ -180,11 +183,8 @@ class MLPClassifier(Estimator):
         ValueError
             A layer is not dense; `retain_ratio` is out of range.
         """
-        return self._with(
-            layers_=[
-                layer.pruned(retain_ratio) for layer in all_dense(self._fitted().layers_, "pruned")
-            ]
-        )
+        layers = all_dense(self._fitted().layers_, "pruned")
+        return self._with(layers_=[layer.pruned(retain_ratio) for layer in layers])
 
     def finetune(
         self,
@@ -215,14 +215,14 @@ class MLPClassifier(Estimator):
         Raises
         ------
         TypeError
-            `X` is sparse or not numeric.
+            `X` is sparse or not numeric; another argument has another type than said.
         ValueError
             A layer is not dense; an argument is not as said.
         """
         x = as_inputs(X, self._fitted().n_features_in_, self)
         loss = _cross_entropy(class_numbers(y, len(x), self.classes_))
-        options = epochs, learning_rate, retain_schedule
-        return self._with(**self._trained(self.layers_, x, loss, self._rng(), *options))
+        rng, options = as_generator(self.random_state), (epochs, learning_rate, retain_schedule)
+        return self._with(**self._trained(self.layers_, x, loss, rng, *options))
 
     def quantization_aware(self) -> Self:
         """A model that computes with weights and inputs of each layer rounded to int8.
@@ -272,7 +272,7 @@ class MLPClassifier(Estimator):
         ValueError
             Not even hidden layers of one unit are so small.
         """
-        if not compression_ratio >= 1:
+        if not as_number(compression_ratio, "compression_ratio") >= 1:
             raise ValueError(f"compression_ratio must be at least 1, got {compression_ratio}")
         sizes = [self._fitted().n_features_in_, *(layer.shape[0] for layer in self.layers_)]
         hidden = narrowed(sizes, self.n_parameters / compression_ratio)
@@ -320,7 +320,7 @@ class MLPClassifier(Estimator):
         Raises
         ------
         TypeError
-            `X` is sparse or not numeric.
+            `X` is sparse or not numeric; another argument has another type than said.
         ValueError
             A layer is not dense; this model has other classes than the teacher; `y` without
             `alpha` or the reverse; an argument is not as said.
@@ -328,10 +328,15 @@ class MLPClassifier(Estimator):
         x = as_inputs(X, getattr(self, "n_features_in_", None), self)
         if (y is None) != (alpha is None):
             raise ValueError("y and alpha go together: alpha is the weight of the labels' loss")
+        if not hasattr(teacher, "logits") and not hasattr(teacher, "predict_log_proba"):
+            got = type(teacher).__name__
+            raise TypeError(f"teacher must have logits or predict_log_proba, got {got}")
+        temperature = as_number(temperature, "temperature")
+        alpha = None if alpha is None else as_number(alpha, "alpha")
         taught = teacher.logits(X) if hasattr(teacher, "logits") else teacher.predict_log_proba(X)
         taught = np.asarray(taught, np.float32)
         classes = np.asarray(teacher.classes_)
-        rng = self._rng()
+        rng = as_generator(self.random_state)
         if not hasattr(self, "layers_"):
             layers: Sequence[Layer] = self._fresh(x, classes, rng)
         elif np.array_equal(self.classes_, classes):
@@ -352,8 +357,7 @@ class MLPClassifier(Estimator):
     def _fresh(
         self, x: NDArray[np.float32], classes: NDArray[Any], rng: np.random.Generator
     ) -> list[DenseLayer]:
-        hidden = [as_count(units, "hidden") for units in self.hidden]
-        return initial_layers([x.shape[1], *hidden, len(classes)], rng)
+        return initial_layers([x.shape[1], *as_units(self.hidden), len(classes)], rng)
 
     def _trained(
         self,
@@ -373,15 +377,11 @@ class MLPClassifier(Estimator):
             as_size(rate, "learning_rate"),
             as_size(self.weight_decay, "weight_decay"),
         )
+        if retain_schedule is not None and not callable(retain_schedule):
+            raise TypeError(f"retain_schedule must be callable, got {retain_schedule!r}")
         dense = all_dense(layers, "trained")
         trained, curve = train(dense, x, loss, settings, rng, retain_schedule)
         return {"layers_": trained, "loss_curve_": curve}
-
-    def _rng(self) -> np.random.Generator:
-        state = self.random_state
-        if isinstance(state, np.random.RandomState):
-            state = state.randint(2**31 - 1)
-        return np.random.default_rng(state)
 
     def _fitted(self) -> Self:
         if not hasattr(self, "layers_"):
