@@ -3,8 +3,10 @@
 import doctest
 import re
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -32,6 +34,15 @@ def test_every_public_name_is_documented(name):
     value = getattr(tersor, name)
     if callable(value):
         assert value.__doc__ and len(value.__doc__.strip()) > 20
+
+
+@pytest.mark.parametrize("name", [n for n, stem in tersor._STEM_OF.items() if stem != "reduce"])
+def test_every_public_signature_can_be_read(name):
+    value = getattr(tersor, name)
+    text, count = str(signature(value)), len(signature(value).parameters)
+    assert len(text) < 60 + 40 * count, text  # ArrayLike written out is 400 characters
+    assert not re.search(r"numpy\.typing|numpy\._typing|_SupportsArray", text), text
+    get_type_hints(value)  # names in annotations that are read late must still exist
 
 
 @pytest.mark.parametrize("i", range(len(BLOCKS)))

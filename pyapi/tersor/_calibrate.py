@@ -1,5 +1,7 @@
 """Which range of values the integers should cover, from data at hand or streamed."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np
@@ -70,7 +72,7 @@ class Calibrator:
         _observe(x, self, backend)
         return self
 
-    def merge(self, other: "Calibrator") -> Self:
+    def merge(self, other: Calibrator) -> Self:
         """Take in all that another Calibrator with the same options has seen; returns this one."""
         if not isinstance(other, Calibrator):
             raise TypeError(f"other must be a Calibrator, got {type(other).__name__}")

@@ -1,5 +1,7 @@
 """From dense arrays to CSR, and from CSR to int8."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -132,7 +134,7 @@ class QuantizedCSR:
         self._csr()
 
     @classmethod
-    def from_csr(cls, a: Any, *, backend: str | None = None) -> "QuantizedCSR":
+    def from_csr(cls, a: Any, *, backend: str | None = None) -> QuantizedCSR:
         """Quantize the rows of a CSR array (scipy's or torch's) symmetrically.
 
         scale = largest magnitude of the row / 127, or 1 where that is 0, and
@@ -169,7 +171,7 @@ class QuantizedCSR:
         k: int | None = None,
         threshold: float | None = None,
         backend: str | None = None,
-    ) -> "QuantizedCSR":
+    ) -> QuantizedCSR:
         """`from_csr(to_csr(w, retain_ratio, k=k, threshold=threshold))`."""
         a = to_csr(to_host(w), retain_ratio, k=k, threshold=threshold, backend=backend)
         return cls.from_csr(a, backend=backend)

@@ -1,5 +1,7 @@
 """Products with compressed sparse arrays, whoever holds them: checks, result dtype, kernel."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Arguments of the distillation losses, checked, as what the kernels take."""
 
+from __future__ import annotations
+
 from math import isfinite, prod
 from operator import index
 from typing import Any

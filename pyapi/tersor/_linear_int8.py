@@ -1,5 +1,7 @@
 """Linear layers with int8 weights."""
 
+from __future__ import annotations
+
 from math import prod
 from typing import Any
 

@@ -1,5 +1,7 @@
 """scikit-learn's estimator conventions, without importing it: parameters, tags, input checks."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """The layers of a perceptron: y = x @ weight.T + bias, with the weight stored in several ways."""
 
+from __future__ import annotations
+
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,13 +40,13 @@ class Layer(Protocol):
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
         """x, shape (n, inputs) -> a new array, shape (n, outputs)."""
 
-    def dense(self) -> "DenseLayer":
+    def dense(self) -> DenseLayer:
         """The layer that this one stands for, with its weight in floating point."""
 
-    def quantized(self) -> "Layer":
+    def quantized(self) -> Layer:
         """The layer with an int8 weight, one scale an output."""
 
-    def sparse(self) -> "Layer":
+    def sparse(self) -> Layer:
         """The layer with a CSR weight."""
 
 
@@ -90,13 +92,13 @@ class DenseLayer:
         y += self.bias
         return y
 
-    def dense(self) -> "DenseLayer":
+    def dense(self) -> DenseLayer:
         return self
 
-    def quantized(self) -> "Int8Layer":
+    def quantized(self) -> Int8Layer:
         return Int8Layer(quantize(self.weight, axis=0), self.bias)
 
-    def sparse(self) -> "SparseLayer":
+    def sparse(self) -> SparseLayer:
         return SparseLayer(to_csr(self.weight), self.bias)
 
     def retained(self, retain_ratio: float) -> NDArray[np.bool_]:
@@ -104,7 +106,7 @@ class DenseLayer:
         mask = prune_mask(self.weight, retain_ratio)
         return mask if self.mask is None else mask & self.mask
 
-    def pruned(self, retain_ratio: float) -> "DenseLayer":
+    def pruned(self, retain_ratio: float) -> DenseLayer:
         mask = self.retained(retain_ratio)
         return replace(
             self, weight=np.where(mask, self.weight, self.weight.dtype.type(0)), mask=mask
@@ -149,10 +151,10 @@ class Int8Layer:
     def dense(self) -> DenseLayer:
         return DenseLayer(self.weight.dequantize(), self.bias)
 
-    def quantized(self) -> "Int8Layer":
+    def quantized(self) -> Int8Layer:
         return self
 
-    def sparse(self) -> "SparseLayer":
+    def sparse(self) -> SparseLayer:
         # The same integers: each row's largest is 127 again.
         return SparseLayer(QuantizedCSR.from_dense(self.weight.dequantize()), self.bias)
 
@@ -191,12 +193,12 @@ class SparseLayer:
     def dense(self) -> DenseLayer:
         return DenseLayer(self.weight.toarray(), self.bias)
 
-    def quantized(self) -> "SparseLayer":
+    def quantized(self) -> SparseLayer:
         if isinstance(self.weight, QuantizedCSR):
             return self
         return SparseLayer(QuantizedCSR.from_csr(self.weight), self.bias)
 
-    def sparse(self) -> "SparseLayer":
+    def sparse(self) -> SparseLayer:
         return self
 
 

@@ -1,5 +1,7 @@
 """Training of a perceptron's dense layers: backpropagation, Adam, masks that hold."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite

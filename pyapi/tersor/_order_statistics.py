@@ -1,5 +1,7 @@
 """From NumPy's arguments to the selection kernels and back; None where NumPy has to do it."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Callable

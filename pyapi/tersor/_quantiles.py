@@ -1,5 +1,7 @@
 """Between which order statistics a quantile lies, and how they are mixed: NumPy's definitions."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """ONNX's QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Small integers with the scales that make them numbers again."""
 
+from __future__ import annotations
+
 from dataclasses import KW_ONLY, dataclass
 from math import prod
 from operator import index

@@ -4,6 +4,8 @@ The library of that name is not used: its NumPy binding can not read bfloat16, a
 is readable by its owner alone. The format is a length, a JSON object and the bytes of the tensors.
 """
 
+from __future__ import annotations
+
 import errno
 import json
 import os

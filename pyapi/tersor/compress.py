@@ -16,6 +16,8 @@ A tensor is never stored in more bytes than it had. Files are safetensors; the l
 is in the metadata entry "tersor".
 """
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Mapping

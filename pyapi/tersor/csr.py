@@ -1,5 +1,7 @@
 """Compressed sparse row arrays: scipy's, with parallel products, and int8 ones."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

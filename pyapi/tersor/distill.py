@@ -1,5 +1,7 @@
 """Softmax and distillation losses, with their gradients, as plain array functions."""
 
+from __future__ import annotations
+
 from operator import index
 from typing import Any
 

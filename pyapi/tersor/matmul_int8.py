@@ -1,5 +1,7 @@
 """Products of int8 matrices, exact, and linear layers with int8 weights."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ def matmul_int8(
     a_zero_point: ArrayLike | None = None,
     b_zero_point: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
-    out_dtype: DTypeLike = np.int32,
+    out_dtype: DTypeLike = "int32",
     backend: str | None = None,
 ) -> Any:
     """(a - a_zero_point) @ (b - b_zero_point), exact: nothing wraps or saturates on any CPU.

@@ -1,5 +1,7 @@
 """A multilayer perceptron that is trained, and then made small, on the kernels of this library."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod

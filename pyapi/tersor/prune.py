@@ -1,5 +1,7 @@
 """Pruning: keep the entries that matter most, write 0 for the others."""
 
+from __future__ import annotations
+
 from functools import partial
 from math import floor
 from operator import index

@@ -1,5 +1,7 @@
 """Small integers for floats: per tensor, per axis, per block."""
 
+from __future__ import annotations
+
 from secrets import randbits
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """Top-k, partitions and order statistics: NumPy's functions, by exact radix selection."""
 
+from __future__ import annotations
+
 from operator import index
 from typing import Any, Literal
 

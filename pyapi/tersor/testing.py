@@ -1,5 +1,7 @@
 """Inputs that hurt and comparisons that are strict, for tests of array kernels."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

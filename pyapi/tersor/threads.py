@@ -1,5 +1,7 @@
 """How many threads the host kernels use."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import index
