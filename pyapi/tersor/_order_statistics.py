@@ -155,10 +155,10 @@ def _count_nan(run: Any, rows: Any) -> Any:
 
 
 def _unknown(nans: Any, n: Any, skip_nan: bool) -> Any:
-    """The rows whose result is NaN, with NumPy's warning."""
+    """The rows whose result is NaN, with NumPy's warnings: one for each without a number."""
     if not skip_nan:
         return nans > 0
-    if not n.all():
+    for _ in range(np.count_nonzero(n == 0)):
         warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=6)
     return n == 0
 
