@@ -88,30 +88,6 @@ def test_top_k_axis_and_layout(backend, axis):
     assert_identical(swapped.values, want.values)
 
 
-ONNX_TOP_K = ("top_k", "top_k_negative_axis", "top_k_same_values", "top_k_same_values_2d")
-ONNX_TOP_K += ("top_k_same_values_largest", "top_k_smallest", "top_k_uint64")
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # where ONNX makes its other tests
-@pytest.mark.parametrize("name", ONNX_TOP_K)
-def test_top_k_is_that_of_the_node_tests_of_onnx(backend, name):
-    onnx = pytest.importorskip("onnx")
-    from onnx.backend.test.case.node import collect_testcases
-
-    cases = {case.name: case for case in collect_testcases("TopK")}
-    case = cases[f"test_{name}"]
-    node = case.model.graph.node[0]
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    (x, k), (values, indices) = (
-        [onnx.numpy_helper.to_array(a) if hasattr(a, "dims") else np.asarray(a) for a in side]
-        for side in case.data_sets[0]
-    )
-    mode = "largest" if attributes.get("largest", 1) else "smallest"
-    got = tersor.top_k(x, int(k[0]), axis=attributes.get("axis", -1), mode=mode, backend=backend)
-    assert_identical(got.values, values)
-    assert_identical(got.indices, indices)
-
-
 def test_top_k_is_torchs_without_ties():
     torch = pytest.importorskip("torch")
     x = torch.from_numpy(hostile("normal", (40, 500)))
