@@ -304,8 +304,10 @@ def test_errors():
         c.merge(3)
     with pytest.raises(ValueError, match="other must have the same options"):
         c.merge(tersor.Calibrator(method="mse"))
-    with pytest.raises(ValueError, match="method must be one of absmax"):
+    with pytest.raises(ValueError, match="method must be 'absmax'"):
         tersor.Calibrator(method="best")
+    with pytest.raises(TypeError, match=r"axis must be an int, got 0\.5"):
+        tersor.Calibrator(axis=0.5)
     with pytest.raises(ValueError, match="percentile must be above 0 and at most 100, got 101"):
         tersor.Calibrator(percentile=101)
     with pytest.raises(TypeError, match="dtype must be one of int8"):
@@ -315,7 +317,7 @@ def test_errors():
         by_axis.update(np.ones((2, 2)))
     with pytest.raises(ValueError, match="other must have 3 scales, got 4"):
         by_axis.merge(tersor.Calibrator(axis=0).update(np.ones((4, 2))))
-    with pytest.raises(ValueError, match="axis must be in"):
+    with pytest.raises(ValueError, match="x must have at least one dimension for axis=0"):
         by_axis.update(1.0)
     with pytest.raises(TypeError, match="x must be float32 with compat"):
         tersor.Calibrator(compat="torch").update(np.ones(3))

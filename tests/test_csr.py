@@ -265,6 +265,9 @@ def test_operands_that_scipy_takes():
         a @ tersor.csr_array((3, 2))
     with pytest.raises(ValueError, match="Scalar operands"):
         a @ 2.0
+    for product in (lambda: a @ np.ones((3, 2, 2)), lambda: np.ones((3, 2, 2)) @ a):
+        with pytest.raises(ValueError, match=r"must have one or two dimensions, got shape \(3, 2,"):
+            product()
 
 
 BREAKS = {
@@ -388,17 +391,18 @@ def test_csr_matmul_errors(backend):
     raises(TypeError, "b must be an array", a, None)
     raises(TypeError, "b must be a plain array", a, np.ma.array(x))
     raises(ValueError, "b must be 1-D or 2-D, got 3-D", a, np.ones((4, 2, 2)))
+    raises(TypeError, "b must be numeric, got datetime64", a, np.ones(4, "M8[s]"))
     raises(ValueError, "a must be 1-D or 2-D, got 0-D", 2.0, a)
     raises(ValueError, "a, if sparse, must be 2-D", tersor.csr_array(np.ones(4)), x)
     raises(ValueError, r"must fit, got shapes \(3, 4\) and \(3, 4\)", a, a)
     raises(ValueError, r"must fit, got shapes \(4, 2\) and \(3, 4\)", x, a)
     raises(TypeError, "out must be None where the result is sparse", a, a.T, out=x)
-    raises(TypeError, "out must be float32, got float64", a, x, out=np.ones((3, 2)))
+    raises(TypeError, "out must have dtype float32, got float64", a, x, out=np.ones((3, 2)))
     raises(TypeError, "out must be an array, got list", a, x, out=[1])
     raises(ValueError, r"out must have shape \(3, 2\), got \(4, 2\)", a, x, out=x)
     fixed = np.ones((3, 2), np.float32)
     fixed.flags.writeable = False
-    raises(ValueError, "out must be writable", a, x, out=fixed)
+    raises(ValueError, "out must be writeable", a, x, out=fixed)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
@@ -510,6 +514,8 @@ def test_to_csr_errors(backend):
         tersor.to_csr(np.ones(3), backend=backend)
     with pytest.raises(TypeError, match=r"w must be float16, .* got complex128"):
         tersor.to_csr(np.ones((3, 3)) * 1j, backend=backend)
+    with pytest.raises(TypeError, match=r"w must be dense, got a csr_array: call csr_array\(w\)"):
+        tersor.to_csr(sp.csr_array((3, 3)), backend=backend)
     with pytest.raises(ValueError, match="retain_ratio"):
         tersor.to_csr(np.ones((3, 3)), 0.5, k=2, backend=backend)
 
@@ -566,6 +572,8 @@ def test_quantized_errors(backend):
     parts = {name: getattr(q, name) for name in ("data", "indices", "indptr", "scale", "shape")}
     with pytest.raises(TypeError, match="data must be int8, got float64"):
         make(**parts | {"data": np.ones(3)})
+    with pytest.raises(TypeError, match="indptr must be an array, got list"):
+        make(**parts | {"indptr": [0, 1, 2, 3]})
     with pytest.raises(TypeError, match="scale must be float32 or float64, got int64"):
         make(**parts | {"scale": np.ones(3, int)})
     with pytest.raises(ValueError, match=r"scale must have shape \(3,\), got \(4,\)"):

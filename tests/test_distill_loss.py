@@ -157,6 +157,7 @@ def test_torch_autograd_agrees(backend, kind, alpha, scale_t2, normalize):
         beta=beta,
         scale_t2=scale_t2,
         normalize=normalize,
+        ignore_index=-100,
         backend=backend,
     )
     assert type(loss) is float
@@ -302,7 +303,8 @@ def test_extreme_logits(backend, kind, dtype):
 @pytest.mark.parametrize("shape", [(1,), (4, 1), (0, 3), (2, 0, 3), (1, 1, 5)])
 def test_one_class_and_no_rows(backend, kind, shape):
     student, teacher, labels = logits(shape)
-    loss, grad = tersor.distillation_loss(student, teacher, labels, kind=kind, backend=backend)
+    options = {"ignore_index": -100, "kind": kind, "backend": backend}
+    loss, grad = tersor.distillation_loss(student, teacher, labels, **options)
     assert grad.shape == shape
     if shape[-1] == 1 or student.size == 0:
         assert loss == 0.0 and (grad == 0).all()
@@ -318,6 +320,7 @@ def test_all_labels_ignored(backend, kind, normalize):
             student,
             np.full(3, -100),
             alpha=alpha,
+            ignore_index=None if alpha else -100,
             kind=kind,
             normalize=normalize,
             backend=backend,
@@ -458,10 +461,16 @@ X = np.zeros((2, 3))
         (ValueError, "temperature must be positive and finite, got 0", (X, X), {"temperature": 0}),
         (ValueError, "positive and finite, got nan", (X, X), {"temperature": np.nan}),
         (ValueError, r"alpha must be in 0..1, got 1.5", (X, X, [0, 1]), {"alpha": 1.5}),
+        (ValueError, "alpha, the weight of the loss of labels, must be given", (X, X, [0, 1]), {}),
+        (TypeError, "alpha must be a number, got True", (X, X, [0, 1]), {"alpha": True}),
+        (TypeError, "ignore_index must be an int, got 0.5", (X, X, [0, 1]), {"ignore_index": 0.5}),
+        (TypeError, "temperature must be a number, got '2'", (X, X), {"temperature": "2"}),
+        (TypeError, "scale_t2 must be True or False, got 'no'", (X, X), {"scale_t2": "no"}),
+        (TypeError, "return_grad must be True or False, got None", (X, X), {"return_grad": None}),
         (ValueError, "alpha=0.5 weighs the loss of labels", (X, X), {"alpha": 0.5}),
-        (ValueError, "kind must be one of forward_kl, .*'kl'", (X, X), {"kind": "kl"}),
+        (ValueError, "kind must be 'forward_kl', .* got 'kl'", (X, X), {"kind": "kl"}),
         (ValueError, "got 1: at its ends", (X, X), {"kind": "js", "beta": 1}),
-        (ValueError, "normalize must be one of batch.*'mean'", (X, X), {"normalize": "mean"}),
+        (ValueError, "normalize must be 'batch', .* got 'mean'", (X, X), {"normalize": "mean"}),
     ],
 )
 def test_errors(error, match, args, options, backend):
@@ -500,6 +509,8 @@ def test_kl_divergence_takes_log_probabilities_and_broadcasts(backend):
         (TypeError, "q must be float16", (X, X + 1j), {}),
         (ValueError, r"must broadcast, got shapes \(2, 3\) and \(2,\)", (X, X[:, 0]), {}),
         (ValueError, "axis must be in -2..1", (X, X, 2), {}),
+        (ValueError, "p or q must have at least one dimension for axis=-1", (1.0, 2.0), {}),
+        (TypeError, "temperature must be a number, got None", (X, X), {"temperature": None}),
         (ValueError, "not be empty along axis 0", (X[:0], X[:0], 0), {}),
         (
             ValueError,
@@ -583,7 +594,7 @@ def test_linear_all_ignored_and_empty(backend):
     hs, ws, ht, wt, labels = layers()
     hs[:] = np.nan
     loss, *grads = tersor.linear_distillation_loss(
-        hs, ws, ht, wt, np.full_like(labels, -100), backend=backend
+        hs, ws, ht, wt, np.full_like(labels, -100), alpha=0.5, backend=backend
     )
     assert_identical(loss, 0.0)
     for grad, x in zip(grads, (hs, ws), strict=True):

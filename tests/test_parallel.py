@@ -214,6 +214,12 @@ def test_the_number_of_threads_is_checked(n):
         tersor.set_num_threads(n)
 
 
+@pytest.mark.parametrize("n", [1.5, True, "2", None])
+def test_the_number_of_threads_is_an_int(n):
+    with pytest.raises(TypeError, match=f"n must be an int, got {n!r}"):
+        tersor.set_num_threads(n)
+
+
 def test_num_threads_is_restored_after_an_error():
     before = tersor.get_num_threads()
     with pytest.raises(KeyError), tersor.num_threads(before + 1):

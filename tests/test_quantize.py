@@ -401,6 +401,21 @@ def test_dequantize_dtypes_and_out(backend, dtype):
     assert (strided[1::2] == 0).all() and (strided[:, ::2] == 0).all()
 
 
+@pytest.mark.parametrize("layout", ["overlapping", "unaligned", "byte-swapped"])
+def test_dequantize_into_arrays_that_kernels_can_not_write(backend, layout):
+    q = tersor.quantize(hostile("normal", (3, 400)), axis=0)
+    want, memory = q.dequantize(), np.zeros(4804, np.uint8)
+    if layout == "overlapping":  # what is written first is still to be read
+        memory[-1204:-4] = q.data.reshape(-1).view(np.uint8)
+        data = memory[-1204:-4].view(np.int8).reshape(3, 400)
+        q = tersor.QuantizedArray(data, q.scale, shape=q.shape, axis=0)
+    start = 1 if layout == "unaligned" else 0
+    out = memory[start : start + 4800].view(">f4" if layout == "byte-swapped" else "f4")
+    out = out.reshape(3, 400)
+    assert tersor.dequantize(q, out=out, backend=backend) is out
+    np.testing.assert_array_equal(out, want)
+
+
 def test_quantized_array():
     x = hostile("normal", (4, 6))
     q = tersor.quantize(x, axis=0)
@@ -424,8 +439,8 @@ def test_quantized_array():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"dtype": "int5"}, "dtype must be one of int8, uint8, int4, uint4, got 'int5'"),
-        ({"source_dtype": "int8"}, "source_dtype must be one of float16"),
+        ({"dtype": "int5"}, "dtype must be 'int8', 'uint8', 'int4' or 'uint4', got 'int5'"),
+        ({"source_dtype": "int8"}, "source_dtype must be 'float16', 'bfloat16'"),
         ({"axis": 2}, "axis must be None or in 0..1, got 2"),
         ({"axis": None}, r"scale must have shape \(\), got \(4,\)"),
         ({"shape": (4, 7)}, r"data must have shape \(4, 7\), got \(4, 6\)"),
@@ -436,6 +451,24 @@ def test_quantized_array_checks_its_parts(change, message):
     fields = {"shape": (4, 6), "axis": 0} | change
     with pytest.raises(ValueError, match=message):
         tersor.QuantizedArray(np.zeros((4, 6), np.int8), np.ones(4, np.float32), **fields)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"data": [[1]]}, "data must be an array, got list"),
+        ({"data": np.zeros((4, 6), np.int16)}, "data must be int8, got int16"),
+        ({"scale": 1.0}, "scale must be an array, got float"),
+        ({"scale": np.ones(4, int)}, "scale must be float16, .*, got int64"),
+        ({"zero_point": np.zeros(4, int)}, "zero_point must be int8, got int64"),
+        ({"shape": [4, 6]}, r"shape must be a tuple of ints, got \[4, 6\]"),
+        ({"axis": 0.0}, "axis must be an int, got 0.0"),
+    ],
+)
+def test_quantized_array_checks_types(change, message):
+    parts = {"data": np.zeros((4, 6), np.int8), "scale": np.ones(4), "shape": (4, 6), "axis": 0}
+    with pytest.raises(TypeError, match=message):
+        tersor.QuantizedArray(**parts | change)
 
 
 X = np.ones((3, 4), np.float32)
@@ -452,9 +485,17 @@ X = np.ones((3, 4), np.float32)
         ({"dtype": 3}, TypeError, "dtype must be one of"),
         ({"axis": 2}, ValueError, r"axis must be in -2..1"),
         ({"axis": 1.0}, TypeError, "axis must be an int"),
+        ({"axis": True}, TypeError, "axis must be an int, got True"),
+        ({"symmetric": "no"}, TypeError, "symmetric must be True or False, got 'no'"),
+        ({"percentile": "99"}, TypeError, "percentile must be a number, got '99'"),
+        ({"method": np.ones(3)}, ValueError, "method must be 'absmax'"),
         ({"block_size": 0}, ValueError, "block_size must be at least 1, got 0"),
         ({"block_size": 2.0}, TypeError, "block_size must be an int, got 2.0"),
-        ({"method": "best"}, ValueError, "method must be one of absmax, percentile, mse, entropy"),
+        (
+            {"method": "best"},
+            ValueError,
+            "method must be 'absmax', 'percentile', 'mse' or 'entropy'",
+        ),
         ({"percentile": 0, "method": "percentile"}, ValueError, "percentile must be above 0"),
         ({"method": "entropy", "block_size": 2}, ValueError, "needs more entries than a block"),
         (
@@ -468,20 +509,29 @@ X = np.ones((3, 4), np.float32)
         ({"scale": np.inf}, ValueError, "scale must be positive and finite, got inf"),
         ({"scale": 1e-60}, ValueError, "scale must be positive and finite, got 0.0"),
         ({"scale": [1.0]}, ValueError, r"scale must have shape \(\), got \(1,\)"),
-        ({"scale": [1.0], "axis": 0}, ValueError, r"scale must have shape \(3,\), got \(1,\)"),
+        (
+            {"scale": [1.0], "axis": 0},
+            ValueError,
+            r"scale must have shape \(\) or \(3,\), got \(1,\)",
+        ),
         ({"scale": 1j}, TypeError, "scale must be float16"),
         ({"zero_point": 1}, ValueError, "zero_point needs a scale"),
         ({"zero_point": 1, "scale": 1.0}, ValueError, "zero_point needs symmetric=False"),
         (
             {"zero_point": 128, "scale": 1.0, "symmetric": False},
             ValueError,
-            r"in -128..127, got 128",
+            r"zero_point must be in -128\.\.127 for int8, got 128",
         ),
         ({"zero_point": 1.0, "scale": 1.0, "symmetric": False}, TypeError, "must be integers"),
         (
             {"zero_point": [1], "scale": 1.0, "symmetric": False},
             ValueError,
             r"must have shape \(\)",
+        ),
+        (
+            {"zero_point": 300, "scale": 1.0, "symmetric": False, "dtype": "uint4"},
+            ValueError,
+            r"zero_point must be in 0\.\.15 for uint4, got 300",
         ),
         ({"rounding": "up"}, ValueError, "rounding must be 'half_even' or 'stochastic', got 'up'"),
         ({"seed": 1}, ValueError, "seed needs rounding='stochastic'"),
@@ -491,7 +541,7 @@ X = np.ones((3, 4), np.float32)
             r"seed must be in 0..2\*\*64-1, got -1",
         ),
         ({"seed": 1.5, "rounding": "stochastic"}, TypeError, "seed must be an int, got 1.5"),
-        ({"compat": "tf"}, ValueError, "compat must be None or one of onnx, torch"),
+        ({"compat": "tf"}, ValueError, "compat must be None, 'onnx', 'torch'"),
         ({"compat": "onnx", "rounding": "stochastic"}, ValueError, "has no compat, got 'onnx'"),
         ({"compat": "compressed-tensors", "dtype": "uint8"}, ValueError, "must be int8 or int4"),
         ({"nan": "keep"}, ValueError, "nan must be 'zero_point' or 'raise', got 'keep'"),
@@ -503,7 +553,26 @@ def test_errors(options, error, message):
             function(X, **options)
 
 
+@pytest.mark.parametrize("options", [{"axis": 0}, {"axis": -1}, {"block_size": 3}])
+def test_one_scale_and_zero_point_stand_for_all(backend, options):
+    x, each = hostile("normal", (4, 7)), tersor.quantize(hostile("normal", (4, 7)), **options).scale
+    given = {"symmetric": False, "backend": backend, **options}
+    got = tersor.quantize(x, scale=0.02, zero_point=-3, **given)
+    scale, zero = np.full(each.shape, 0.02), np.full(each.shape, -3)
+    want = tersor.quantize(x, scale=scale, zero_point=zero, **given)
+    for name in ("data", "scale", "zero_point"):
+        assert_identical(getattr(got, name), getattr(want, name))
+    assert got.scale.flags.writeable and got.nbytes == want.nbytes
+    assert_identical(tersor.fake_quantize(x, scale=0.02, **options)[0], want_of(x, scale, options))
+
+
+def want_of(x, scale, options):
+    return tersor.quantize(x, scale=scale, **options).dequantize()
+
+
 def test_errors_of_arrays():
+    with pytest.raises(ValueError, match="x must have at least one dimension for axis=0, got a 0-"):
+        tersor.quantize(1.0, axis=0)
     with pytest.raises(TypeError, match="x must be float16, bfloat16, float32, float64"):
         tersor.quantize(X.astype(complex))
     with pytest.raises(ValueError, match="block_size needs an axis, got a 0-d array"):

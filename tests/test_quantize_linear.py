@@ -67,6 +67,23 @@ def test_node_tests_of_onnx(backend, name):
         assert_identical(ours, want)
 
 
+def test_python_ints_are_zero_points(backend):
+    x, options = hostile("normal", (3, 4)), {"axis": 0, "backend": backend}
+    for zero, dtype in ((0, None), (7, "int8"), (-300, "int16"), (3, "uint4")):
+        integer = np.dtype(getattr(ml_dtypes, dtype) if dtype == "uint4" else dtype or "uint8")
+        got = tersor.quantize_linear(x, 0.1, zero, output_dtype=dtype, backend=backend)
+        want = tersor.quantize_linear(x, 0.1, np.array(zero).astype(integer), backend=backend)
+        assert_identical(got, want)
+        back = tersor.dequantize_linear(got, 0.1, zero, backend=backend)
+        zero = np.array(zero).astype(integer)
+        assert_identical(back, tersor.dequantize_linear(got, 0.1, zero, backend=backend))
+    several = tersor.quantize_linear(x, [1, 2, 3], [0, 1, 2], **options)
+    want = tersor.quantize_linear(x, np.array([1.0, 2, 3]), np.uint8([0, 1, 2]), **options)
+    assert_identical(several, want)
+    with pytest.raises(ValueError, match=r"zero_point must be in -128\.\.127 for int8, got 200"):
+        tersor.dequantize_linear(np.int8([1]), 1.0, 200)
+
+
 def granularities(shape):
     yield {}, ()
     for axis in range(len(shape)):
@@ -217,7 +234,8 @@ X, Q = np.ones((3, 4), np.float32), np.ones((3, 4), np.uint8)
     [
         ((X, 0.0), {}, ValueError, "scale must be positive and finite, got 0.0"),
         ((X, np.nan), {}, ValueError, "scale must be positive and finite, got nan"),
-        ((X, 1), {}, TypeError, "scale must be float16, bfloat16, float32, float64, got int64"),
+        ((X, True), {}, TypeError, "scale must be floats or integers, got bool"),
+        ((X, 1j), {}, TypeError, "scale must be float16, .* got complex128"),
         ((X, [1.0] * 3), {}, ValueError, r"scale must have shape \(\) or \(4,\), got \(3,\)"),
         ((X, [1.0] * 4), {"axis": 2}, ValueError, r"axis must be in -2..1"),
         (
@@ -237,7 +255,23 @@ X, Q = np.ones((3, 4), np.float32), np.ones((3, 4), np.uint8)
             TypeError,
             "output_dtype must be one of int8, uint8",
         ),
-        ((X, 1.0, np.int32(0)), {}, TypeError, r"output_dtype must be one of int8, .*, got int32"),
+        ((X, 1.0, np.int32(0)), {}, TypeError, r"zero_point must be one of int8, .*, got int32"),
+        ((X, 1.0, 300), {}, ValueError, r"zero_point must be in 0\.\.255 for uint8, got 300"),
+        (
+            (X, 1.0, [-129]),
+            {"output_dtype": "int8"},
+            ValueError,
+            r"in -128\.\.127 for int8, got -1",
+        ),
+        ((X, 1.0, True), {}, TypeError, "zero_point must be one of int8, .*, got bool"),
+        ((X, [1.0] * 4), {"axis": True}, TypeError, "axis must be an int, got True"),
+        (
+            (1.0, [1.0, 2.0]),
+            {"axis": 0},
+            ValueError,
+            "x must have at least one dimension for axis=0",
+        ),
+        ((X, 1.0), {"out": [[1]]}, TypeError, "out must be an array, got list"),
         ((X, 1.0), {"saturate": False}, ValueError, "saturate must be True, got False"),
         ((X, 1.0), {"out": np.empty((3, 4), np.int8)}, TypeError, "out must have dtype uint8"),
         ((X, 1.0), {"out": np.empty((4, 3), np.uint8)}, ValueError, "out must have shape"),

@@ -369,7 +369,10 @@ def test_errors_are_numpys(backend, name, args, options):
         ((np.ones(5), 1), {"axis": 1}, ValueError, r"axis must be in -1\.\.0"),
         ((np.ones(5), 1), {"mode": "best"}, ValueError, "mode must be 'largest' or 'smallest'"),
         ((np.array(["a"]), 1), {}, TypeError, "a must be numeric, got <U1"),
-        ((np.float64(1), 1), {}, ValueError, "axis"),
+        ((np.float64(1), 1), {}, ValueError, "a must have at least one dimension for axis=-1"),
+        ((np.ones(5), True), {}, TypeError, "k must be an int, got True"),
+        ((np.ones(5), 1), {"axis": True}, TypeError, "axis must be an int, got True"),
+        ((np.ones(5), 1), {"sorted": None}, TypeError, "sorted must be True or False, got None"),
     ],
 )
 def test_top_k_errors(backend, args, options, error, message):

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ._arguments import as_index, as_number, check_one_of
 from ._backends import array_function, as_array, kernels
 from ._dtypes import as_float
 from ._rows import normalize_axis
@@ -54,8 +55,10 @@ class Calibrator:
         compat: str | None = None,
     ) -> None:
         self._scheme = scheme_of(dtype, symmetric, compat)
-        self._method = check_method(method, percentile)
-        self._axis, self._percentile = axis, percentile
+        check_method(method, percentile)
+        self._method = method
+        self._axis = None if axis is None else as_index(axis, "axis")
+        self._percentile = as_number(percentile, "percentile")
         self._wide = False
         self._low: Any = None  # float64, of the shape of the scales; None before any data
         self._high: Any = None
@@ -141,7 +144,7 @@ class Calibrator:
     def _take(self, x: Any, backend: str | None) -> None:
         if self._scheme.compat is not None and x.dtype != np.float32:
             raise TypeError(f"x must be float32 with compat, got {x.dtype}")
-        axis = None if self._axis is None else normalize_axis(self._axis, x.ndim)
+        axis = None if self._axis is None else normalize_axis(self._axis, x.ndim, "x")
         module = kernels("quantize", x, backend)
         low, high, nans = module.min_max(x, axis, None)
         check_finite(low, high)
@@ -180,13 +183,11 @@ def _observe(x: ArrayLike, calibrator: Calibrator, backend: str | None) -> None:
     calibrator._take(as_float(as_array(x, "x"), "x"), backend)
 
 
-def check_method(method: str, percentile: float) -> str:
-    """`method`, if the two are legal."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if not 0 < percentile <= 100:
+def check_method(method: str, percentile: float) -> None:
+    """Raise unless the two are legal."""
+    check_one_of(method, METHODS, "method")
+    if not 0 < as_number(percentile, "percentile") <= 100:
         raise ValueError(f"percentile must be above 0 and at most 100, got {percentile}")
-    return method
 
 
 def check_finite(*ends: Any) -> None:
@@ -205,7 +206,6 @@ def fitted_range(
     module: Any,
 ) -> tuple[Any, Any]:
     """Least and largest value that the integers should cover, of the shape of the scales."""
-    check_method(method, percentile)
     low, high, _ = module.min_max(x, axis, block_size)
     check_finite(low, high)
     if method == "absmax":

@@ -88,6 +88,11 @@ def _rmatmul(a: Any, other: Any, inherited: Callable[[Any], Any]) -> Any:
 
 def _computed(a: Any, other: Any, length: int, axis: int) -> bool:
     """Whether kernels compute the 2-D `a` times `other`, of `length` along the summed axis."""
+    if isinstance(other, np.ndarray) and other.ndim > 2:
+        raise ValueError(
+            "a dense factor of a csr_array must have one or two dimensions, "
+            f"got shape {other.shape}"
+        )
     dense = type(other) is np.ndarray
     return (
         a.ndim == 2

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from ._arguments import check_array
 from ._backends import array_function, as_array, kernels
 from ._csr_array import check_all, csr_array
 from ._csr_product import Csr, check, times_dense
@@ -50,7 +51,7 @@ def to_csr(
     Raises
     ------
     TypeError
-        `w` is complex or not numeric.
+        `w` is complex or not numeric, or already sparse: `csr_array` takes those.
     ValueError
         `w` is not 2-D; the options are not those of `prune`.
 
@@ -63,6 +64,8 @@ def to_csr(
     if is_tensor(w):
         pruned = to_csr(to_host(w), retain_ratio, k=k, threshold=threshold, backend=backend)
         return csr_to_torch(pruned)
+    if sparse.issparse(w):
+        raise TypeError(f"w must be dense, got a {type(w).__name__}: call csr_array(w)")
     dense = as_array(w, "w")
     if dense.ndim != 2:
         raise ValueError(f"w must be 2-D, got {dense.ndim}-D")
@@ -125,6 +128,8 @@ class QuantizedCSR:
     __array_ufunc__ = None  # so that `x @ q` comes here
 
     def __post_init__(self) -> None:
+        for name in ("data", "indices", "indptr", "scale"):
+            check_array(getattr(self, name), name)
         if self.data.dtype != np.int8:
             raise TypeError(f"data must be int8, got {self.data.dtype}")
         if self.scale.dtype not in (np.float32, np.float64):

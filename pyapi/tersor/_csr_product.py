@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import is_room, placed
 from ._backends import kernels
 
 _COMPUTED = (np.dtype(np.float32), np.dtype(np.float64))
@@ -83,25 +84,16 @@ def times_dense(
     shape = (a.columns if transposed else a.rows, *x.shape[1:])
     data = a.data.astype(dtype, copy=False) if a.scale is None else a.data
     x = x.astype(dtype, copy=False)
-    if out is None or not _writable(out) or any(np.may_share_memory(out, y) for y in (x, data)):
-        result = np.empty(shape, dtype)
-    else:
-        result = out
+    inputs = (x, data, a.indices, a.indptr, a.scale)
+    result = out if out is not None and is_room(out, *inputs) else np.empty(shape, dtype)
     one = x.ndim == 1 or x.shape[1] == 1
     name = f"{'r' if transposed else ''}matmul_{'vector' if one else 'dense'}"
     kernel = getattr(kernels("csr", a.data, backend), name)
     arrays = (x.reshape(-1), result.reshape(-1)) if one else (x, result)
     if not kernel(a.indptr, a.indices, data, a.scale, *arrays):
         raise broken(a)
-    if out is not None and out is not result:
-        out[...] = result
-        return out
-    return result
-
-
-def _writable(out: NDArray[Any]) -> bool:
-    """Whether kernels can write into it."""
-    return out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
+    answer: NDArray[Any] = placed(result, out)
+    return answer
 
 
 def times_csr(a: Csr, b: Csr, backend: str | None) -> tuple[Any, Any, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import isfinite, prod
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import as_index, as_number, check_flag, check_one_of
 from ._backends import as_array
 from ._dtypes import as_float
+from ._retain import as_ratio
 
 _KINDS = ("forward_kl", "reverse_kl", "js", "tvd")
 _NORMALIZE = ("batch", "token", "element", "sum")
@@ -30,28 +31,35 @@ def row_weights(
     beta: float,
     normalize: str,
     scale_t2: bool,
-    ignore_index: int,
+    ignore_index: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Checks the options; a label and the weights of the soft and the hard loss for each row.
 
     They hold all of alpha, T**2, N and ignore_index, so kernels know none of these.
     """
     temperature = positive(temperature, "temperature")
-    _one_of(kind, _KINDS, "kind")
-    _one_of(normalize, _NORMALIZE, "normalize")
-    if kind == "js" and not 0 < beta < 1:
+    check_one_of(kind, _KINDS, "kind")
+    check_one_of(normalize, _NORMALIZE, "normalize")
+    check_flag(scale_t2, "scale_t2")
+    if not 0 < as_number(beta, "beta") < 1 and kind == "js":
         raise ValueError(
             f"beta must be between 0 and 1, got {beta}: "
             'at its ends use kind="forward_kl" or "reverse_kl"'
         )
-    if alpha is not None and not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be in 0..1, got {alpha}")
+    alpha = None if alpha is None else as_ratio(alpha, "alpha")
     if alpha is not None and labels is None:
         raise ValueError(f"alpha={alpha} weighs the loss of labels: labels must be given")
     rows = prod(shape[:-1])
     taken, counted = np.zeros(rows, np.int64), np.ones(rows, np.bool_)
     if labels is not None:
-        taken, counted = _check_labels(labels, shape, index(ignore_index))
+        taken, counted = _check_labels(
+            labels, shape, -100 if ignore_index is None else as_index(ignore_index, "ignore_index")
+        )
+        if alpha is None and ignore_index is None:
+            raise ValueError(
+                "alpha, the weight of the loss of labels, must be given with them: without it they "
+                "can only say which rows to ignore, and for that ignore_index must be given"
+            )
     count = {
         "batch": shape[0] if len(shape) > 1 else 1,
         "token": int(counted.sum()),
@@ -81,12 +89,8 @@ def _check_labels(labels: Any, shape: tuple[int, ...], ignore_index: int) -> tup
 
 
 def positive(x: float, name: str) -> float:
-    x = float(x)
+    """`x` as a float."""
+    x = float(as_number(x, name))
     if not (isfinite(x) and x > 0):
         raise ValueError(f"{name} must be positive and finite, got {x}")
     return x
-
-
-def _one_of(x: str, names: tuple[str, ...], argument: str) -> None:
-    if x not in names:
-        raise ValueError(f"{argument} must be one of {', '.join(names)}, got {x!r}")

@@ -8,19 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import check_one_of, check_out, is_room, placed
 from ._backends import array_function, as_array, kernels
 from ._dtypes import as_float
-from ._quantized import INTEGERS, QuantizedArray, check_out
-
-
-def usable(out: Any, *inputs: Any) -> bool:
-    """Whether a kernel can write to `out` while it reads the inputs."""
-    flags = out.flags
-    return (
-        flags.c_contiguous
-        and flags.aligned
-        and not any(np.may_share_memory(out, x) for x in inputs)
-    )
+from ._quantized import INTEGERS, QuantizedArray
 
 
 class PackedInt8:
@@ -72,7 +63,7 @@ class PackedInt8:
 def _pack(w: QuantizedArray, packed: PackedInt8, backend: str | None) -> None:
     """Fill the attributes of `packed`."""
     if not isinstance(w, QuantizedArray):
-        raise TypeError(f"w must be a QuantizedArray, got {type(w).__name__}")
+        raise TypeError(f"w must be a QuantizedArray or PackedInt8, got {type(w).__name__}")
     if len(w.shape) != 2:
         raise ValueError(f"w must have the shape (n, k), got {w.shape}")
     if (w.axis, w.block_size is None) in ((1, True), (0, False)):
@@ -154,8 +145,7 @@ def linear_int8(
     >>> tersor.linear_int8(np.float32([1, 0, 0]), w, activations="float")
     array([1.007874, 2.992126], dtype=float32)
     """
-    if activations not in ("int8", "float"):
-        raise ValueError(f'activations must be "int8" or "float", got {activations!r}')
+    check_one_of(activations, ("int8", "float"), "activations")
     rows: Any = as_float(as_array(x, "x"), "x")
     module = kernels("matmul_int8", rows, backend)
     packed = w if isinstance(w, PackedInt8) else PackedInt8(w, backend=backend)
@@ -178,14 +168,12 @@ def linear_int8(
     else:
         wide = np.float32 if dtype.itemsize == 2 else dtype
         rows = np.ascontiguousarray(rows, wide)
-    direct = out is not None and dtype.itemsize > 2 and usable(out, rows)
-    room = out.reshape(m, n) if out is not None and direct else None
-    result: NDArray[Any] = module.linear_int8(rows, scale, packed._parts, offset, room)
-    if out is None:
-        return result.astype(dtype, copy=False).reshape(shape)
-    if room is None:
-        out[...] = result.reshape(shape)
-    return out
+    room = out.reshape(m, n) if dtype.itemsize > 2 and is_room(out, rows, offset) else None
+    product = module.linear_int8(rows, scale, packed._parts, offset, room)
+    if out is not None and room is not None:
+        return out
+    result: NDArray[Any] = placed(product.astype(dtype, copy=False).reshape(shape), out)
+    return result
 
 
 def _quantized_rows(x: Any, backend: str | None) -> tuple[Any, Any]:

@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Sequence
 from inspect import signature
 from math import isfinite
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._quantized import as_index
+from ._arguments import as_index, as_number
 
 
 class Estimator:
@@ -129,8 +129,6 @@ def class_numbers(y: Any, samples: int, classes: NDArray[Any]) -> NDArray[np.int
 
 def as_count(n: Any, name: str) -> int:
     """n as an int of at least 1."""
-    if isinstance(n, bool):
-        raise TypeError(f"{name} must be an int, got {n!r}")
     count = as_index(n, name)
     if count < 1:
         raise ValueError(f"{name} must be at least 1, got {n}")
@@ -147,16 +145,9 @@ def as_units(hidden: Any) -> list[int]:
         raise TypeError(f"hidden must be an int or a sequence of ints, got {hidden!r}") from None
 
 
-def as_number(value: Any, name: str) -> float:
-    """value, NaN too, as a float."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
-
-
 def as_size(value: Any, name: str) -> float:
     """value as a float, finite and not negative."""
-    size = as_number(value, name)
+    size = float(as_number(value, name))
     if not (isfinite(size) and size >= 0):
         raise ValueError(f"{name} must be finite and not negative, got {value}")
     return size

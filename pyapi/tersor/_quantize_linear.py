@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ._arguments import as_index, check_out, check_range, is_room, placed
 from ._backends import array_function, as_array, kernels
-from ._dtypes import FLOATS, as_float
-from ._quantized import as_index, check_out, float_dtype, scale_shape
+from ._dtypes import as_float
+from ._quantized import check_scale, float_dtype, scale_shape
 from ._rows import normalize_axis
 
 _RANGES = {
@@ -20,6 +22,7 @@ _RANGES = {
     "int4": (-8, 7),
     "uint4": (0, 15),
 }
+_INT32 = {"int32": (-(2**31), 2**31 - 1)}  # of accumulators, only to be dequantized
 
 
 @array_function
@@ -40,11 +43,12 @@ def quantize_linear(
     Parameters
     ----------
     x : array, any shape, float16, bfloat16, float32, float64; integers as float64
-    scale : array of floats, positive and finite
+    scale : array of floats (integers as float64), positive and finite
         Of one entry, per tensor; 1-D of length x.shape[axis], per axis; with a block_size of the
         shape of `x` with ceil(n / block_size) in the place of n = x.shape[axis].
     zero_point : array, optional
-        Of the shape of `scale`; its dtype is that of the result. 0 if None.
+        Of the shape of `scale`; its dtype is that of the result. Python ints, alone or in lists,
+        have the dtype that `output_dtype` names, or uint8. 0 if None.
     axis : int
         Of per axis and blocked scales; not looked at for one scale.
     block_size : int
@@ -70,28 +74,27 @@ def quantize_linear(
     TypeError
         A dtype is none of those above, or `output_dtype` is not that of `zero_point`.
     ValueError
-        `scale` is not positive and finite; a shape, `axis` or `block_size` does not fit.
+        `scale` is not positive and finite; a shape, `axis` or `block_size` does not fit; a Python
+        int is not in the range of its dtype.
 
     Examples
     --------
     >>> tersor.quantize_linear([0.0, 2.0, 3.0, 1000.0, -254.0], 2.0, np.uint8(128))
     array([128, 129, 130, 255,   1], dtype=uint8)
+    >>> tersor.quantize_linear([0.0, 2.0, -300.0], 2.0, 0, output_dtype="int8")
+    array([   0,    1, -128], dtype=int8)
     """
     a: Any = as_float(as_array(x, "x"), "x")
-    s, zero = _parameters(scale, zero_point)
     if saturate is not True:
         raise ValueError(f"saturate must be True, got {saturate!r}: it is for float 8 results")
+    name = "uint8" if output_dtype is None else _integer_name(output_dtype, "output_dtype", _RANGES)
+    s, zero = _parameters(scale, zero_point, name, _RANGES)
     along, block = _granularity(a.shape, s, axis, block_size)
-    if output_dtype is None:
-        name = "uint8" if zero is None else zero.dtype.name
-    else:
-        name = _integer_name(output_dtype, "output_dtype")
-    if name not in _RANGES:
-        raise TypeError(f"output_dtype must be one of {', '.join(_RANGES)}, got {name}")
     if zero is not None and zero.dtype.name != name:
-        raise TypeError(f"output_dtype must be that of zero_point, got {name}, {zero.dtype}")
-    if not (np.isfinite(s) & (s > 0)).all():
-        raise ValueError(f"scale must be positive and finite, got {s.min()!s}")
+        if output_dtype is not None:
+            raise TypeError(f"output_dtype must be that of zero_point, got {name}, {zero.dtype}")
+        name = zero.dtype.name
+    check_scale(s)
     dtype = _integer_dtype(name)
     check_out(out, a.shape, dtype)
     shape = scale_shape(a.shape, along, block)
@@ -101,11 +104,8 @@ def quantize_linear(
     q, _ = kernels("quantize", a, backend).quantize(
         a, s, zero, along, block, storage, *_RANGES[name], "divide", None
     )
-    result: NDArray[Any] = q.astype(dtype, copy=False)
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    result: NDArray[Any] = placed(q.astype(dtype, copy=False), out)
+    return result
 
 
 @array_function
@@ -129,7 +129,7 @@ def dequantize_linear(
     scale, axis, block_size, backend
         As in `quantize_linear`, but `scale` may have any value.
     zero_point : array, optional
-        Of the dtype of `x` and the shape of `scale`. 0 if None.
+        Of the dtype of `x` (or Python ints in its range) and the shape of `scale`. 0 if None.
     output_dtype : optional
         float16, bfloat16, float32 or float64; that of `scale`, or of `out`, by default.
     out : array, optional
@@ -145,7 +145,7 @@ def dequantize_linear(
     TypeError
         A dtype is none of those above, or that of `zero_point` is not that of `x`.
     ValueError
-        A shape, `axis` or `block_size` does not fit.
+        A shape, `axis` or `block_size` does not fit; a Python int is not in the range of `x`.
 
     Examples
     --------
@@ -153,21 +153,22 @@ def dequantize_linear(
     array([-256., -250.,    0.,  254.])
     """
     a: Any = as_array(x, "x")
-    name = _integer_name(a.dtype, "x")
-    s, zero = _parameters(scale, zero_point)
+    ranges = _RANGES | _INT32
+    name = _integer_name(a.dtype, "x", ranges)
+    s, zero = _parameters(scale, zero_point, name, ranges)
     along, block = _granularity(a.shape, s, axis, block_size)
-    if zero is not None and zero.dtype != a.dtype:
+    if zero is not None and zero.dtype.name != name:
         raise TypeError(f"zero_point must have the dtype of x, {a.dtype}, got {zero.dtype}")
     if output_dtype is None:
-        output_dtype = s.dtype if out is None else out.dtype
+        output_dtype = getattr(out, "dtype", s.dtype)
     dtype = float_dtype(output_dtype, "output_dtype")
     check_out(out, a.shape, dtype)
     shape = scale_shape(a.shape, along, block)
-    zero = None if zero is None else zero.reshape(shape).astype(np.int32)
+    s, zero = s.reshape(shape), None if zero is None else zero.reshape(shape).astype(np.int32)
     a = a.astype(_integer_dtype(name.replace("int4", "int8")), copy=False)  # native byte order
-    result: NDArray[Any] = kernels("quantize", a, backend).dequantize(
-        a, s.reshape(shape), zero, along, block, dtype, out
-    )
+    room = out if is_room(out, a, s) else None
+    numbers = kernels("quantize", a, backend).dequantize(a, s, zero, along, block, dtype, room)
+    result: NDArray[Any] = placed(numbers, out)
     return result
 
 
@@ -234,41 +235,47 @@ def _granularity(
     if block_size:
         if block_size < 0:
             raise ValueError(f"block_size must be 0 or more, got {block_size}")
-        axis = normalize_axis(axis, len(shape))
+        axis = normalize_axis(axis, len(shape), "x")
         want = scale_shape(shape, axis, block_size)
         if scale.shape != want:
             raise ValueError(f"scale must have shape {want}, got {scale.shape}")
         return axis, block_size
     if scale.shape in ((), (1,)):
         return None, None
-    axis = normalize_axis(axis, len(shape))
+    axis = normalize_axis(axis, len(shape), "x")
     if scale.shape != (shape[axis],):
         raise ValueError(f"scale must have shape () or ({shape[axis]},), got {scale.shape}")
     return axis, None
 
 
-def _parameters(scale: Any, zero_point: Any) -> tuple[Any, Any]:
-    """Scale and zero point as arrays of one shape."""
+def _parameters(scale: Any, zero_point: Any, name: str, ranges: Any) -> tuple[Any, Any]:
+    """Scale and zero point as arrays of one shape; Python ints become integers of dtype `name`."""
     scale = as_array(scale, "scale")
-    if scale.dtype.name not in FLOATS:
-        raise TypeError(f"scale must be {', '.join(FLOATS)}, got {scale.dtype}")
+    if scale.dtype == bool:
+        raise TypeError("scale must be floats or integers, got bool")
+    scale = as_float(scale, "scale")
     if zero_point is None:
         return scale, None
+    is_python = not hasattr(zero_point, "dtype")
     zero_point = as_array(zero_point, "zero_point")
-    _integer_name(zero_point.dtype, "zero_point")
+    if is_python and zero_point.dtype.kind in "iu":
+        low, high = ranges[name]
+        check_range(zero_point, low, high, "zero_point", name)
+        zero_point = zero_point.astype(_integer_dtype(name))
+    _integer_name(zero_point.dtype, "zero_point", ranges)
     if zero_point.shape != scale.shape and not zero_point.size == scale.size == 1:
         raise ValueError(f"zero_point must have shape {scale.shape}, got {zero_point.shape}")
     return scale, zero_point
 
 
-def _integer_name(dtype: Any, argument: str) -> str:
+def _integer_name(dtype: Any, argument: str, names: Iterable[str]) -> str:
     try:
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     except TypeError:
-        name = str(dtype)
-    if name in _RANGES or name == "int32":
+        name = f"{dtype!r:.60}"
+    if name in names:
         return name
-    raise TypeError(f"{argument} must be one of {', '.join(_RANGES)}, got {name}")
+    raise TypeError(f"{argument} must be one of {', '.join(names)}, got {name}")
 
 
 def _integer_dtype(name: str) -> Any:

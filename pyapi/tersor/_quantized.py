@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from math import prod
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ._arguments import as_index, check_one_of, check_out, is_room, placed
 from ._backends import array_function, as_array, kernels
 from ._dtypes import FLOATS, bfloat16
 
@@ -36,7 +36,7 @@ class QuantizedArray:
     """Integers that stand for (data - zero_point) * scale; made by `quantize`.
 
     `np.asarray(q)` and `q.dequantize()` give the numbers. The fields are public, so that other
-    code can build one from a file; their shapes are checked.
+    code can build one from a file; their dtypes and shapes are checked.
 
     Attributes
     ----------
@@ -74,24 +74,23 @@ class QuantizedArray:
     nan_count: int = 0
 
     def __post_init__(self) -> None:
-        if self.dtype not in INTEGERS:
-            raise ValueError(f"dtype must be one of {', '.join(INTEGERS)}, got {self.dtype!r}")
-        if self.source_dtype not in FLOATS:
-            raise ValueError(
-                f"source_dtype must be one of {', '.join(FLOATS)}, got {self.source_dtype!r}"
-            )
-        if self.axis is not None and not 0 <= self.axis < len(self.shape):
+        check_one_of(self.dtype, tuple(INTEGERS), "dtype")
+        check_one_of(self.source_dtype, FLOATS, "source_dtype")
+        if not isinstance(self.shape, tuple):
+            raise TypeError(f"shape must be a tuple of ints, got {self.shape!r:.60}")
+        if self.axis is not None and not 0 <= as_index(self.axis, "axis") < self.ndim:
             raise ValueError(f"axis must be None or in 0..{self.ndim - 1}, got {self.axis}")
-        data_shape = tuple(self.shape)
-        if INTEGERS[self.dtype].bits == 4 and data_shape:
+        if self.block_size is not None and as_index(self.block_size, "block_size") < 1:
+            raise ValueError(f"block_size must be None or at least 1, got {self.block_size}")
+        kind, data_shape = INTEGERS[self.dtype], self.shape
+        byte = np.dtype(kind.storage).name
+        if kind.bits == 4 and data_shape:
             data_shape = (*data_shape[:-1], -(-data_shape[-1] // 2))
-        if tuple(self.data.shape) != data_shape:
-            raise ValueError(f"data must have shape {data_shape}, got {tuple(self.data.shape)}")
+        _check_part(self.data, "data", data_shape, ("uint8" if kind.bits == 4 else byte,))
         scales = scale_shape(self.shape, self.axis, self.block_size)
-        for name in ("scale", "zero_point"):
-            part = getattr(self, name)
-            if part is not None and tuple(part.shape) != scales:
-                raise ValueError(f"{name} must have shape {scales}, got {tuple(part.shape)}")
+        _check_part(self.scale, "scale", scales, FLOATS)
+        if self.zero_point is not None:
+            _check_part(self.zero_point, "zero_point", scales, (byte,))
 
     @property
     def ndim(self) -> int:
@@ -129,6 +128,17 @@ class QuantizedArray:
         return f"QuantizedArray(shape={self.shape}, dtype={self.dtype!r}{of}, nbytes={self.nbytes})"
 
 
+def _check_part(x: Any, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
+    """Raise unless `x` is an array, which may be a tensor, of `shape` and one of `dtypes`."""
+    if not (hasattr(x, "dtype") and hasattr(x, "shape")):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}")
+    dtype = getattr(x.dtype, "name", str(x.dtype).removeprefix("torch."))
+    if dtype not in dtypes:
+        raise TypeError(f"{name} must be {', '.join(dtypes)}, got {dtype}")
+    if tuple(x.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(x.shape)}")
+
+
 def scale_shape(
     shape: tuple[int, ...], axis: int | None, block_size: int | None
 ) -> tuple[int, ...]:
@@ -140,12 +150,11 @@ def scale_shape(
     return (*shape[:axis], -(-shape[axis] // block_size), *shape[axis + 1 :])
 
 
-def as_index(value: Any, name: str) -> int:
-    """`value` as an int; TypeError naming the argument where it is none."""
-    try:
-        return index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, got {value!r}") from None
+def check_scale(scale: Any) -> None:
+    """ValueError unless all of array `scale` is positive and finite."""
+    wrong = scale[~(np.isfinite(scale) & (scale > 0))]
+    if wrong.size:
+        raise ValueError(f"scale must be positive and finite, got {wrong[0]!s}")
 
 
 def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
@@ -153,10 +162,10 @@ def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
     try:
         result: np.dtype[Any] = np.dtype(bfloat16() if dtype == "bfloat16" else dtype)
     except TypeError:
-        raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {dtype!r}") from None
+        raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {dtype!r:.60}") from None
     if result.name not in FLOATS:
         raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {result}")
-    return result
+    return result.newbyteorder("=")
 
 
 @array_function
@@ -200,7 +209,7 @@ def dequantize(
     if not isinstance(q, QuantizedArray):
         raise TypeError(f"q must be a QuantizedArray, got {type(q).__name__}")
     if dtype is None:
-        dtype = q.source_dtype if out is None else out.dtype
+        dtype = getattr(out, "dtype", q.source_dtype)
     result_dtype = float_dtype(dtype, "dtype")
     check_out(out, q.shape, result_dtype)
     data = as_array(q.data, "data")
@@ -208,17 +217,7 @@ def dequantize(
     if INTEGERS[q.dtype].bits == 4:
         data = module.unpack_nibbles(data, q.shape, q.dtype == "int4")
     where = (q.axis, q.block_size)
-    result: NDArray[Any] = module.dequantize(data, q.scale, q.zero_point, *where, result_dtype, out)
+    room = out if is_room(out, data, q.scale, q.zero_point) else None
+    numbers = module.dequantize(data, q.scale, q.zero_point, *where, result_dtype, room)
+    result: NDArray[Any] = placed(numbers, out)
     return result
-
-
-def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Raise unless `out` is None or a writeable array of `shape` and `dtype`."""
-    if out is None:
-        return
-    if out.shape != shape:
-        raise ValueError(f"out must have shape {shape}, got {out.shape}")
-    if out.dtype != dtype:
-        raise TypeError(f"out must have dtype {np.dtype(dtype)}, got {out.dtype}")
-    if not out.flags.writeable:
-        raise ValueError("out must be writeable")

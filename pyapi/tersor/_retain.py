@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from functools import partial
 from math import floor, isnan
-from operator import index
 from typing import Any
 
 import numpy as np
 
+from ._arguments import as_index, as_number, check_one_of, is_room
 from ._backends import as_array
 from ._dtypes import FLOATS
 from ._rows import as_rows, normalize_axis
@@ -31,6 +31,8 @@ class Retain:
         axis: int | None,
         pattern: Pattern | None,
     ) -> None:
+        if not (pattern is None or isinstance(pattern, (str, tuple))):
+            raise TypeError(f"pattern must be 'n:m' or a tuple of block sizes, got {pattern!r:.60}")
         self.block = pattern if isinstance(pattern, tuple) else None
         given = {"retain_ratio": retain_ratio, "k": k, "threshold": threshold}
         if self.block is None:
@@ -41,12 +43,13 @@ class Retain:
             raise ValueError(f"exactly one of {', '.join(given)} must be given, got {got}")
         if axis is not None and (threshold is not None or self.block is not None):
             raise ValueError(f"axis must be None with threshold or blocks, got {axis}")
-        if isinstance(threshold, np.generic):  # which would compare in its own precision
-            threshold = threshold.item()
-        if threshold is not None and isnan(threshold):
-            raise ValueError("threshold must not be NaN")
+        if threshold is not None:
+            threshold = as_number(threshold, "threshold")
+            if isnan(threshold):
+                raise ValueError("threshold must not be NaN")
         self.retain_ratio = None if retain_ratio is None else as_ratio(retain_ratio, "retain_ratio")
-        self.k, self.threshold, self.axis = k, threshold, axis
+        self.k = None if k is None else as_index(k, "k")
+        self.threshold, self.axis = threshold, axis
         self.n_of_m: tuple[int, int] | None = None
         if "pattern" in names:
             self.n_of_m = _n_of_m(pattern)
@@ -56,7 +59,7 @@ class Retain:
         """`x` as rows of each of which so much is kept, and the way back."""
         if self.axis is None:
             return x.reshape(1, -1), lambda rows: rows.reshape(x.shape)
-        axis = normalize_axis(self.axis, x.ndim)
+        axis = normalize_axis(self.axis, x.ndim, "w")
         rows, restore = as_rows(x, axis)
         if self.n_of_m is None:
             return rows, restore
@@ -71,19 +74,13 @@ class Retain:
             return self.n_of_m[0]
         if self.retain_ratio is not None:
             return share(self.retain_ratio, n)
-        if self.k is None:
-            return None
-        try:
-            k = index(self.k)
-        except TypeError:
-            raise TypeError(f"k must be an int, got {self.k!r}") from None
-        if not 0 <= k <= n:
-            raise ValueError(f"k must be in 0..{n}, got {k}")
-        return k
+        if self.k is not None and not 0 <= self.k <= n:
+            raise ValueError(f"k must be in 0..{n}, got {self.k}")
+        return self.k
 
 
 def _n_of_m(pattern: Any) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+):(\d+)", pattern) if isinstance(pattern, str) else None
+    match = re.fullmatch(r"(\d+):(\d+)", pattern)
     n, m = map(int, match.groups()) if match else (0, 0)
     if not (match and n <= m and m > 0):
         raise ValueError(
@@ -99,11 +96,10 @@ def share(ratio: float, n: int) -> int:
 
 def as_ratio(ratio: Any, name: str) -> float:
     """`ratio` in 0..1."""
-    if not isinstance(ratio, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a number, got {ratio!r}")
-    if not 0 <= ratio <= 1:
-        raise ValueError(f"{name} must be in 0..1, got {ratio}")
-    return float(ratio)
+    number = as_number(ratio, name)
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} must be in 0..1, got {number}")
+    return float(number)
 
 
 def names_of(container: Any, name: str) -> list[Any]:
@@ -138,26 +134,14 @@ def as_scores(run: Any, w: Any, scores: Any, nan: str) -> Any:
 
 def check_nan(run: Any, x: Any, name: str, nan: str) -> int:
     """How many entries are NaN; ValueError if there are and `nan` is "raise"."""
-    if nan not in ("raise", "keep", "prune"):
-        raise ValueError(f"nan must be 'raise', 'keep' or 'prune', got {nan!r}")
+    check_one_of(nan, ("raise", "keep", "prune"), "nan")
     count = 0 if x.dtype.kind in "iub" else int(run.count_nan(x))
     if count and nan == "raise":
-        raise ValueError(f"{name} must not hold NaN unless nan='keep' or 'prune', got {count}")
+        raise ValueError(
+            f"{name} must not hold NaN, got {count} NaN of {x.size} entries: "
+            "prune and prune_mask take them with nan='keep' or nan='prune'"
+        )
     return count
-
-
-def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Refuse an `out` that can not take the result."""
-    if out is None:
-        return
-    if not hasattr(out, "flags"):
-        raise TypeError(f"out must be an array, got {type(out).__name__}")
-    if out.shape != shape:
-        raise ValueError(f"out must have the shape of w, {shape}, got {out.shape}")
-    if out.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"out must be {dtype}, got {out.dtype}")
-    if not out.flags.writeable:
-        raise ValueError("out must be writeable, got a read-only array")
 
 
 def by_rows(kernel: Callable[..., Any], x: Any, how: Retain, out: Any) -> Any:
@@ -168,10 +152,9 @@ def by_rows(kernel: Callable[..., Any], x: Any, how: Retain, out: Any) -> Any:
     """
     rows, restore = how.rows(x)
     target = None
-    if out is not None and (how.axis is None or how.axis % x.ndim == x.ndim - 1):
-        is_plain = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
-        if is_plain and (_is_same(out, x) or not np.may_share_memory(out, x)):
-            target = as_array(out, "out").reshape(rows.shape)
+    in_order = how.axis is None or how.axis % x.ndim == x.ndim - 1
+    if in_order and is_room(out) and (_is_same(out, x) or is_room(out, x)):
+        target = as_array(out, "out").reshape(rows.shape)
     result = kernel(rows, how.count(rows.shape[1]), how.threshold, out=target)
     if out is None:
         return restore(result)
@@ -213,7 +196,8 @@ def _block_shape(pattern: tuple[int | None, ...], shape: tuple[int, ...]) -> lis
     if len(pattern) != len(shape):
         raise ValueError(f"pattern must have a size for each axis of {shape}, got {pattern}")
     block = [
-        max(1, n) if size is None else index(size) for size, n in zip(pattern, shape, strict=True)
+        max(1, n) if size is None else as_index(size, "each size in pattern")
+        for size, n in zip(pattern, shape, strict=True)
     ]
     if any(size < 1 or n % size for size, n in zip(block, shape, strict=True)):
         raise ValueError(f"pattern must divide the shape {shape}, got {pattern}")

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable
 from math import prod
-from operator import index
 from typing import Any
 
 import numpy as np
 
+from ._arguments import as_index
 
-def normalize_axis(axis: Any, ndim: int, name: str = "axis") -> int:
-    """`axis` in 0..ndim-1; AxisError (a ValueError) naming the range otherwise."""
-    try:
-        i = index(axis)
-    except TypeError:
-        raise TypeError(f"{name} must be an int, got {axis!r}") from None
+
+def normalize_axis(axis: Any, ndim: int, of: str) -> int:
+    """`axis` in 0..ndim-1; AxisError (a ValueError) naming the range, or the array `of` if 0-d."""
+    i = as_index(axis, "axis")
+    if ndim == 0:
+        raise np.exceptions.AxisError(
+            f"{of} must have at least one dimension for axis={i}, got a 0-d array"
+        )
     if not -ndim <= i < ndim:
-        raise np.exceptions.AxisError(i, ndim, f"{name} must be in {-ndim}..{ndim - 1}")
+        raise np.exceptions.AxisError(i, ndim, f"axis must be in {-ndim}..{ndim - 1}")
     return i % ndim
 
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arguments import check_flag, check_one_of, check_range
 from ._backends import as_array
 from ._dtypes import FLOATS
-from ._quantized import INTEGERS, Integer
+from ._quantized import INTEGERS, Integer, check_scale
 
 COMPAT = ("onnx", "torch", "compressed-tensors", "torchao")
 # How each rounds x / scale + zero_point: `_round_scaled` of the reference has the orders.
@@ -85,12 +86,9 @@ class Scheme(NamedTuple):
         """Scale and zero point that a caller gave, as arrays of `shape`, the scale of `dtype`."""
         scale = as_array(scale, "scale")
         if scale.dtype.kind not in "iu" and scale.dtype.name not in FLOATS:
-            raise TypeError(f"scale must be {', '.join(FLOATS)}, got {scale.dtype}")
-        if scale.shape != shape:
-            raise ValueError(f"scale must have shape {shape}, got {scale.shape}")
-        scale = scale.astype(dtype)
-        if not (np.isfinite(scale) & (scale > 0)).all():
-            raise ValueError(f"scale must be positive and finite, got {scale.min()!s}")
+            raise TypeError(f"scale must be {', '.join(FLOATS)} or integers, got {scale.dtype}")
+        scale = _broadcast(scale, "scale", shape).astype(dtype)
+        check_scale(scale)
         if zero_point is None:
             if self.middle == 0 or not self.symmetric:
                 return scale, None
@@ -100,14 +98,8 @@ class Scheme(NamedTuple):
         zero_point = as_array(zero_point, "zero_point")
         if zero_point.dtype.kind not in "iu":
             raise TypeError(f"zero_point must be integers, got {zero_point.dtype}")
-        if zero_point.shape != shape:
-            raise ValueError(f"zero_point must have shape {shape}, got {zero_point.shape}")
-        if ((zero_point < self.low) | (zero_point > self.high)).any():
-            raise ValueError(
-                f"zero_point must be in {self.low}..{self.high}, got {zero_point.min()!s} to "
-                f"{zero_point.max()!s}"
-            )
-        return scale, zero_point.astype(self.kind.storage)
+        check_range(zero_point, self.low, self.high, "zero_point", self.name)
+        return scale, _broadcast(zero_point, "zero_point", shape).astype(self.kind.storage)
 
 
 def scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
@@ -117,14 +109,22 @@ def scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
     except TypeError:
         name = repr(dtype)
     if name not in INTEGERS:
-        raise TypeError(f"dtype must be one of {', '.join(INTEGERS)}, got {dtype!r}")
-    if compat is not None and compat not in COMPAT:
-        raise ValueError(f"compat must be None or one of {', '.join(COMPAT)}, got {compat!r}")
+        raise TypeError(f"dtype must be one of {', '.join(INTEGERS)}, got {dtype!r:.60}")
+    check_flag(symmetric, "symmetric")
+    check_one_of(compat, (None, *COMPAT), "compat")
     if compat == "compressed-tensors" and name.startswith("u"):
         raise ValueError(f"dtype must be int8 or int4 with compat={compat!r}, got {name}")
     kind = INTEGERS[name]
     low = kind.low + 1 if symmetric and compat is None else kind.low
     return Scheme(name, kind, low, kind.high, bool(symmetric), compat, _ORDERS[compat])
+
+
+def _broadcast(x: Any, name: str, shape: tuple[int, ...]) -> Any:
+    """`x` of `shape`, which one number is repeated to have."""
+    if x.shape not in ((), shape):
+        one = f"() or {shape}" if shape else "()"
+        raise ValueError(f"{name} must have shape {one}, got {x.shape}")
+    return np.broadcast_to(x, shape)
 
 
 def _ours(scheme: Scheme, low: Any, high: Any, module: Any) -> tuple[Any, Any]:

@@ -29,9 +29,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import as_index
 from ._dtypes import FLOATS
 from ._progress import track
-from ._quantized import QuantizedArray, as_index
+from ._quantized import QuantizedArray
 from ._retain import as_numbers, as_ratio
 from ._safetensors import TensorFile, as_dtype, as_path, write_tensors
 from .prune import pack_mask, prune, unpack_mask

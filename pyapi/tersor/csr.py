@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from ._arguments import check_out, placed
 from ._backends import _to_torch, as_array, kernels
 from ._csr_array import check_all, sparse_product
 from ._csr_array import csr_array as csr_array
@@ -15,7 +16,7 @@ from ._csr_convert import QuantizedCSR as QuantizedCSR
 from ._csr_convert import to_csr as to_csr
 from ._csr_product import compressed, product_dtype, times_dense
 from ._csr_torch import csr_to_torch, is_tensor, to_host
-from ._dtypes import as_float
+from ._dtypes import FLOATS, as_float
 
 
 def csr_matmul(
@@ -77,27 +78,14 @@ def csr_matmul(
         result = a @ b
         if out is None:
             return result
-        _check_out(out, result.shape, result.dtype)
-        out[...] = result
-        return out
-    if out is not None:
-        _check_out(out, a.shape[:-1] + b.shape[1:], dtype)
+        check_out(out, result.shape, result.dtype)
+        return placed(result, out)
+    check_out(out, a.shape[:-1] + b.shape[1:], dtype)
     if sparse.issparse(a):
         return times_dense(compressed(a), b, out, a.format == "csc", backend)
     target = None if out is None else out.T
     result = times_dense(compressed(b), a.T, target, b.format == "csr", backend).T
     return result if out is None else out
-
-
-def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be an array, got {type(out).__name__}")
-    if out.dtype != dtype:
-        raise TypeError(f"out must be {dtype}, got {out.dtype}")
-    if out.shape != shape:
-        raise ValueError(f"out must have shape {shape}, got {out.shape}")
-    if not out.flags.writeable:
-        raise ValueError("out must be writable, got a read-only array")
 
 
 def _operand(x: Any, name: str) -> Any:
@@ -106,6 +94,8 @@ def _operand(x: Any, name: str) -> Any:
         x = as_array(x, name)
         if x.ndim not in (1, 2):
             raise ValueError(f"{name} must be 1-D or 2-D, got {x.ndim}-D")
+        if x.dtype.kind not in "iubfc" and x.dtype.name not in FLOATS:
+            raise TypeError(f"{name} must be numeric, got {x.dtype}")
     elif x.ndim != 2:
         raise ValueError(f"{name}, if sparse, must be 2-D, got {x.ndim}-D")
     elif x.format not in ("csr", "csc"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import as_index, check_flag
 from ._backends import array_function, kernels
 from ._distill_options import as_floats, positive, row_weights
 from ._rows import as_rows, normalize_axis
@@ -123,7 +123,7 @@ def kl_divergence(
         ) from None
     if axis is None:
         teacher, student, axis = teacher.reshape(-1), student.reshape(-1), 0
-    axis = normalize_axis(axis, teacher.ndim)
+    axis = normalize_axis(axis, teacher.ndim, "p or q")
     if teacher.shape[axis] == 0:
         raise ValueError(f"p and q must not be empty along axis {axis}, got shape {teacher.shape}")
     teacher, restore = as_rows(teacher, axis)
@@ -154,7 +154,7 @@ def distillation_loss(
     beta: float = 0.5,
     normalize: str = "batch",
     scale_t2: bool = True,
-    ignore_index: int = -100,
+    ignore_index: int | None = None,
     return_grad: bool = True,
     backend: str | None = None,
 ) -> tuple[float, Any]:
@@ -171,8 +171,8 @@ def distillation_loss(
             M = beta P + (1 - beta) Q                          kind="js"
         D = sum(|P - Q|) / 2                                   kind="tvd"
 
-    Without `alpha` the loss is sum(T**2 * D) / N, whether there are labels or not. T**2 is left out
-    if not `scale_t2`. Nothing else is: the teacher's entropy, constant in the student, stays in.
+    Without `alpha` the loss is sum(T**2 * D) / N. T**2 is left out if not `scale_t2`. Nothing else
+    is: the teacher's entropy, constant in the student, stays in.
 
     Parameters
     ----------
@@ -184,8 +184,9 @@ def distillation_loss(
     temperature : float
         T > 0. The hard loss is that of T = 1.
     alpha : float, optional
-        Weight of the hard loss, 0..1; needs `labels`. At 1 the teacher is not looked at. If None,
-        labels serve only to ignore rows.
+        Weight of the loss of the labels, 0..1; must be given with `labels`, and only with them. At
+        1 the teacher is not looked at. With an `ignore_index` it may be left out: then the labels
+        only say which rows to ignore.
     kind : {"forward_kl", "reverse_kl", "js", "tvd"}
         The divergence D.
     beta : float
@@ -196,8 +197,8 @@ def distillation_loss(
         (ignored or not), or 1.
     scale_t2 : bool
         Multiply D by T**2, which keeps the gradient's size as T grows.
-    ignore_index : int
-        Label of the rows that do not count.
+    ignore_index : int, optional
+        Label of the rows that do not count; -100 if None.
     return_grad : bool
         If False, the gradient is None and not computed.
     backend : str, optional
@@ -215,7 +216,8 @@ def distillation_loss(
     TypeError
         An array is complex or not numeric, or `labels` are not integers.
     ValueError
-        The shapes differ, there is no class, a label is out of range, or an option is.
+        The shapes differ, there is no class, a label is out of range, or an option is; `labels`
+        are given without `alpha` and `ignore_index`, so that they would change nothing.
 
     Notes
     -----
@@ -247,6 +249,7 @@ def distillation_loss(
     s, t = as_floats(student, "student"), as_floats(teacher, "teacher")
     if s.shape != t.shape:
         raise ValueError(f"student and teacher must have one shape, got {s.shape} and {t.shape}")
+    check_flag(return_grad, "return_grad")
     if s.ndim == 0 or s.shape[-1] == 0:
         raise ValueError(f"student must have a last axis of classes, got shape {s.shape}")
     taken, soft, hard = row_weights(
@@ -280,7 +283,7 @@ def linear_distillation_loss(
     beta: float = 0.5,
     normalize: str = "batch",
     scale_t2: bool = True,
-    ignore_index: int = -100,
+    ignore_index: int | None = None,
     return_grad: bool = True,
     chunk_size: int | None = None,
     backend: str | None = None,
@@ -340,7 +343,8 @@ def linear_distillation_loss(
             "weight_s and weight_t must have the same number of rows, 1 or more, "
             f"got {len(ws)} and {len(wt)}"
         )
-    if chunk_size is not None and index(chunk_size) < 1:
+    check_flag(return_grad, "return_grad")
+    if chunk_size is not None and as_index(chunk_size, "chunk_size") < 1:
         raise ValueError(f"chunk_size must be 1 or more, got {chunk_size}")
     shape = (*hs.shape[:-1], len(ws))
     taken, soft, hard = row_weights(
@@ -378,10 +382,10 @@ def _linear(hidden: Any, weight: Any, which: str) -> tuple[Any, Any]:
 def _along(x: Any, axis: int | None, name: str, backend: str | None) -> NDArray[Any]:
     x = as_floats(x, "x")
     if axis is not None and x.ndim > 0:
-        rows, restore = as_rows(x, normalize_axis(axis, x.ndim))
+        rows, restore = as_rows(x, normalize_axis(axis, x.ndim, "x"))
         result: NDArray[Any] = restore(getattr(kernels("distill", x, backend), name)(rows))
         return result
     if axis is not None:
-        normalize_axis(axis, 1)
+        normalize_axis(axis, 1, "x")
     whole: NDArray[Any] = getattr(kernels("distill", x, backend), name)(x.reshape(1, -1))
     return whole.reshape(x.shape)

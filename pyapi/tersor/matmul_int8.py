@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ._arguments import check_out, check_range, is_room, placed
 from ._backends import array_function, as_array, kernels
 from ._linear_int8 import PackedInt8 as PackedInt8
 from ._linear_int8 import linear_int8 as linear_int8
-from ._linear_int8 import usable
-from ._quantized import check_out
+from ._quantized import QuantizedArray
 
 _INT8 = (np.dtype(np.int8), np.dtype(np.uint8))
 
@@ -52,8 +52,8 @@ def matmul_int8(
     Raises
     ------
     TypeError
-        `a` or `b` is not int8 or uint8, a zero point is not integer, `out_dtype` is another, or
-        not that of `out`.
+        `a` or `b` is not int8 or uint8 (a QuantizedArray is neither: its `data` is, or call
+        `linear_int8`), a zero point is not integer, `out_dtype` is another, or not that of `out`.
     ValueError
         Shapes do not fit; a zero point is out of range; k is so large that entries exist for which
         int32 would overflow. Without zero points the largest k is 131,071 for int8 by int8,
@@ -72,11 +72,11 @@ def matmul_int8(
     """
     left, right = _operand(a, "a"), _operand(b, "b")
     try:
-        dtype = np.dtype(out_dtype)
+        dtype = None if out_dtype is None else np.dtype(out_dtype).newbyteorder("=")
     except TypeError:
         dtype = None
     if dtype not in (np.int32, np.int64):
-        raise TypeError(f"out_dtype must be int32 or int64, got {out_dtype!r}")
+        raise TypeError(f"out_dtype must be int32 or int64, got {out_dtype!r:.60}")
     dropped = tuple(axis for axis, x in ((-2, left), (-1, right)) if x.ndim == 1)
     left = left[None] if left.ndim == 1 else left
     right = right[:, None] if right.ndim == 1 else right
@@ -98,22 +98,25 @@ def matmul_int8(
     shape = (*batch, left.shape[-2], n)
     final = tuple(size for i, size in enumerate(shape, -len(shape)) if i not in dropped)
     check_out(out, final, dtype)
-    room = None if out is None or not usable(out, left, right) else out.reshape(shape)
+    room = out.reshape(shape) if is_room(out, left, right, *zeros) else None
     module = kernels("matmul_int8", left, backend)
     result = module.matmul_int8(left, right, *zeros, dtype, room).reshape(final)
-    if out is None:
-        return result[()] if result.ndim == 0 else result
-    if room is None:
-        out[...] = result
-    return out
+    if room is not None:
+        return out
+    return result[()] if result.ndim == 0 and out is None else placed(result, out)
 
 
 def _operand(x: Any, name: str) -> Any:
+    if isinstance(x, QuantizedArray):
+        raise TypeError(
+            f"{name} must be int8 or uint8, got a QuantizedArray: pass the data and zero_point of "
+            "one in 8 bits, or call linear_int8, which takes it whole"
+        )
     x = as_array(x, name)
     if x.dtype not in _INT8:
         raise TypeError(f"{name} must be int8 or uint8, got {x.dtype}")
     if x.ndim == 0:
-        raise ValueError(f"{name} must have at least one axis")
+        raise ValueError(f"{name} must have at least one axis, got a 0-d array")
     return x
 
 
@@ -125,11 +128,10 @@ def _zero_point(value: Any, name: str, x: Any, axis: int) -> Any:
     if zero.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integer, got {zero.dtype}")
     limits = np.iinfo(x.dtype)
-    if zero.size and not limits.min <= zero.min() <= zero.max() <= limits.max:
-        raise ValueError(f"{name} must be in {limits.min}..{limits.max}, as {x.dtype} is")
+    check_range(zero, limits.min, limits.max, name, x.dtype.name)
     given = zero.shape
     if zero.shape == (1,):
-        zero = zero[0]
+        zero = zero.reshape(())
     elif zero.ndim == 1:
         zero = np.expand_dims(zero, axis)
     shape = [*x.shape]

@@ -10,13 +10,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import as_number
 from ._mlp_estimator import (
     Estimator,
     as_count,
     as_generator,
     as_inputs,
     as_labels,
-    as_number,
     as_size,
     as_units,
     class_numbers,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from math import floor
-from operator import index
+from math import floor, isfinite
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import as_index, as_number, check_one_of, check_out
 from ._backends import array_function, as_array, kernels
 from ._retain import (
     Pattern,
@@ -19,7 +19,6 @@ from ._retain import (
     as_scores,
     by_rows,
     check_nan,
-    check_out,
     names_of,
     retained,
     share,
@@ -86,7 +85,8 @@ def prune(
     Raises
     ------
     TypeError
-        A dtype is complex or not numeric, or that of `out` is not that of `w`.
+        A dtype is complex or not numeric, or that of `out` is not that of `w`; an option is of
+        another type than above (a bool is no number).
     ValueError
         None or several of the four are given, or out of range; a shape does not fit; there are
         NaN and `nan` is "raise".
@@ -207,7 +207,7 @@ def prune_global(
     """
     names = names_of(tensors, "tensors")
     ratio = as_ratio(retain_ratio, "retain_ratio")
-    if not 0 <= min_retain <= ratio:
+    if not 0 <= as_number(min_retain, "min_retain") <= ratio:
         raise ValueError(f"min_retain must be in 0..retain_ratio = {ratio}, got {min_retain}")
     if scores is not None and names_of(scores, "scores") != names:
         raise ValueError("scores must be a container like tensors, with the same names or length")
@@ -257,14 +257,16 @@ def retain_schedule(
 
     Parameters
     ----------
-    step : float
-    begin, end : float, begin <= end
+    step : float, finite
+    begin, end : float, finite, begin <= end
         The steps between which the ratio changes. If they are equal, it changes at once.
     initial, final : float in 0..1
     kind : "cubic", "linear" or "constant"
 
     Raises
     ------
+    TypeError
+        A number is none.
     ValueError
         `end` is before `begin`, a ratio is not in 0..1, or `kind` is none of the three.
 
@@ -277,18 +279,18 @@ def retain_schedule(
     -----
     Zhu and Gupta, 2017, https://arxiv.org/abs/1710.01878, for the share that is kept.
     """
-    as_ratio(initial, "initial")
-    as_ratio(final, "final")
+    initial, final = as_ratio(initial, "initial"), as_ratio(final, "final")
+    check_one_of(kind, ("cubic", "linear", "constant"), "kind")
+    for name, value in (("step", step), ("begin", begin), ("end", end)):
+        if not isfinite(as_number(value, name)):
+            raise ValueError(f"{name} must be finite, got {value}")
     if not begin <= end:
         raise ValueError(f"end must not be before begin, got begin={begin}, end={end}")
     if kind == "constant" or begin == end:
         left = 0.0 if step >= begin else 1.0
     else:
         left = 1 - min(max((step - begin) / (end - begin), 0), 1)
-    power = {"cubic": 3, "linear": 1, "constant": 1}.get(kind)
-    if power is None:
-        raise ValueError(f"kind must be 'cubic', 'linear' or 'constant', got {kind!r}")
-    return float(final + (initial - final) * left**power)
+    return float(final + (initial - final) * left ** (3 if kind == "cubic" else 1))
 
 
 @array_function
@@ -342,7 +344,7 @@ def unpack_mask(packed: ArrayLike, n: int, *, backend: str | None = None) -> NDA
     Raises
     ------
     TypeError
-        `packed` is not uint8.
+        `packed` is not uint8, or `n` no int.
     ValueError
         `n` entries do not take as many bytes as the last axis has.
 
@@ -351,7 +353,7 @@ def unpack_mask(packed: ArrayLike, n: int, *, backend: str | None = None) -> NDA
     >>> tersor.unpack_mask(np.array([5], np.uint8), 3)
     array([ True, False,  True])
     """
-    x, n = as_array(packed, "packed"), index(n)
+    x, n = as_array(packed, "packed"), as_index(n, "n")
     if x.dtype != np.uint8:
         raise TypeError(f"packed must be uint8, got {x.dtype}")
     if n < 0 or x.ndim == 0 or x.shape[-1] != -(-n // 8):

@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ._arguments import as_index, check_one_of
 from ._backends import array_function, as_array, kernels
 from ._calibrate import Calibrator as Calibrator
-from ._calibrate import check_finite, fitted_range
+from ._calibrate import check_finite, check_method, fitted_range
 from ._dtypes import as_float
 from ._quantize_linear import dequantize_linear as dequantize_linear
 from ._quantize_linear import dynamic_quantize_linear as dynamic_quantize_linear
 from ._quantize_linear import quantize_linear as quantize_linear
 from ._quantized import QuantizedArray as QuantizedArray
-from ._quantized import as_index, scale_shape
 from ._quantized import dequantize as dequantize
+from ._quantized import scale_shape
 from ._rows import normalize_axis
 from ._scales import Scheme, scheme_of
 
@@ -66,9 +67,10 @@ def quantize(
         histogram of 2048 bins. percentile and entropy are not for blocks.
     scale : array of floats, optional
         Given scales instead of fitted ones: shape () without an axis, (n,) with one, and with
-        blocks that of `x` with ceil(n / block_size) in the place of n.
+        blocks that of `x` with ceil(n / block_size) in the place of n. One number stands for all.
     zero_point : array of integers, optional
-        Given zero points, of the shape of `scale`; 0 if None. Needs symmetric=False.
+        Given zero points in the range of `dtype`, of the same shape, or one number for all; 0 if
+        None. Needs symmetric=False.
     rounding : "half_even" or "stochastic"
         stochastic: up with a probability equal to the fraction, down else. The random number
         depends on `seed` and the entry's place (in C order) alone: Philox4x32-10, 24 bits.
@@ -96,7 +98,8 @@ def quantize(
     TypeError
         `dtype`, or the dtype of `x`, `scale` or `zero_point`, is none of those above.
     ValueError
-        A scale is given that is not positive and finite, or has another shape; x has an infinity
+        A scale is given that is not positive and finite, or has another shape, or a zero point
+        that is out of range; x has an infinity
         and its scale is to be fitted; nan="raise" and x has NaN; options that exclude each other.
 
     Notes
@@ -122,6 +125,7 @@ def quantize(
     array(0, dtype=uint8)
     """
     a: Any = as_float(as_array(x, "x"), "x")
+    check_method(method, percentile)
     plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
     scheme, axis, block_size = plan.scheme, plan.axis, plan.block_size
     module = kernels("quantize", a, backend)
@@ -199,6 +203,7 @@ def fake_quantize(
     (array([ 0. ,  1. , 63.5]), array([ True,  True, False]))
     """
     a: Any = as_float(as_array(x, "x"), "x")
+    check_method(method, percentile)
     plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
     module = kernels("quantize", a, backend)
     scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, module)
@@ -242,10 +247,8 @@ def _plan(
 ) -> _Plan:
     scheme = scheme_of(dtype, symmetric, compat)
     scheme.check_source(x.dtype)
-    if nan not in ("zero_point", "raise"):
-        raise ValueError(f"nan must be 'zero_point' or 'raise', got {nan!r}")
-    if rounding not in ("half_even", "stochastic"):
-        raise ValueError(f"rounding must be 'half_even' or 'stochastic', got {rounding!r}")
+    check_one_of(nan, ("zero_point", "raise"), "nan")
+    check_one_of(rounding, ("half_even", "stochastic"), "rounding")
     order = scheme.order
     if rounding == "stochastic":
         if compat is not None:
@@ -262,7 +265,7 @@ def _plan(
         axis = -1 if axis is None else axis
         if x.ndim == 0:
             raise ValueError("block_size needs an axis, got a 0-d array")
-    axis = None if axis is None else normalize_axis(axis, x.ndim)
+    axis = None if axis is None else normalize_axis(axis, x.ndim, "x")
     if order == "fma" and axis is not None:
         order = "multiply_add"
     return _Plan(scheme, axis, block_size, order, seed)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._arguments import as_index, check_flag, check_one_of
 from ._backends import array_function, as_array, kernels
 from ._order_statistics import TopK, is_ranked, medians, native, partition_job, quantiles
 from ._rows import as_rows, normalize_axis
@@ -65,18 +65,15 @@ def top_k(
     TopK(values=array([9, 9, 5]), indices=array([2, 3, 0]))
     """
     x = as_array(a, "a")
-    if mode not in ("largest", "smallest"):
-        raise ValueError(f"mode must be 'largest' or 'smallest', got {mode!r}")
-    try:
-        k = index(k)
-    except TypeError:
-        raise TypeError(f"k must be an int, got {k!r}") from None
+    check_one_of(mode, ("largest", "smallest"), "mode")
+    check_flag(sorted, "sorted")
+    k = as_index(k, "k")
     if not is_ranked(x):
         if x.dtype.kind not in "fc":
             raise TypeError(f"a must be numeric, got {x.dtype}")
         backend = "reference"  # complex and extended precision
     x = x.reshape(-1) if axis is None else x
-    rows, restore = as_rows(native(x), normalize_axis(-1 if axis is None else axis, x.ndim))
+    rows, restore = as_rows(native(x), normalize_axis(-1 if axis is None else axis, x.ndim, "a"))
     if not 0 <= k <= rows.shape[1]:
         raise ValueError(f"k must be in 0..{rows.shape[1]}, got {k}")
     values, indices = kernels("select", x, backend).top_k(rows, k, mode == "largest", sorted)

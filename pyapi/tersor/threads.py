@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from operator import index
 
 from tersor_kernels.cpu import _parallel
+
+from ._arguments import as_index
 
 
 def get_num_threads() -> int:
@@ -19,7 +20,7 @@ def set_num_threads(n: int) -> None:
 
     The default is the number of CPUs this process may run on.
     """
-    if not 1 <= (n := index(n)) <= _parallel.MAX_THREADS:
+    if not 1 <= (n := as_index(n, "n")) <= _parallel.MAX_THREADS:
         raise ValueError(f"n must be in 1..{_parallel.MAX_THREADS}, got {n}")
     _parallel.set_num_threads(n)
 
