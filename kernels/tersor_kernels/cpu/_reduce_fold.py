@@ -19,21 +19,24 @@ a new operation or dtype compiles that alone.
 """
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._native import address, array_at, at, call, run
+from ._native import DATA, LOCAL, address, array_at, at, call, local_array, run
 from ._parallel import workers
 from ._reduce_ops import (
+    ARGS,
     CENTRED,
     PARTS,
     SETTLED,
     LogSumExp,
     accumulator,
-    centre,
+    context,
     identity,
+    join,
     lift,
     load,
     merge,
@@ -42,67 +45,143 @@ from ._reduce_ops import (
 )
 
 LANES, LEAF = 16, 4096
+SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
 _GROUP = 8 * LANES
 _MAX_WIDTH = 1024  # columns of a tile: runs of 4 KB of float32, and lanes that stay in an L2 cache
 _GATHERED = 16384  # elements that a tile copies together at a time
 RUN, DENSE, WIDE, GATHER = range(4)
-_CLEAR, _FOLD, _MERGE, _STORE = range(4)
+_CLEAR, _FOLD, _RUN, _NUMBER, _MERGE, _STORE, _TOTAL = range(7)
 # What a block finds in its int64 arguments, in this order.
 (
-    _X, _OUT, _FLAGS, _CODE, _CENTRE_CODE, _COPY_CODE,
-    _PLANES, _LEAVES, _PROBE, _FINAL, _MODE, _WIDTH, _COLUMNS, _PLACES,
-    _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
-) = range(22)  # fmt: skip
+    _X, _OUT, _FLAGS,
+    _CODE, _CENTRE_CODE, _COPY_CODE, _PLANES, _LEAVES, _PROBE, _FINAL, _NUMBERED, _MODE,
+    _WIDTH, _COLUMNS, _PLACES, _RUNS, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
+) = range(24)  # fmt: skip
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
 def _core(kind, dtype):
-    """core(job, a, size, start, x, offset, stride, rows, n): one of four jobs on n accumulators.
+    """core(job, a, size, start, x, offset, stride, rows, n, row): a job on n accumulators.
 
     Accumulators are a[start...], their parts and then their centre `size` apart.
     _CLEAR   make them the identity
-    _FOLD    merge rows of n elements from x[offset] on, `stride` apart
+    _FOLD    merge rows of n elements from x[offset] on, `stride` apart; the first is number `row`
+    _RUN     make the first the fold of `rows` neighbours in memory: all of a leaf, in registers
+    _NUMBER  elements are numbered within their lane: number those of lane `row` within the leaf
     _MERGE   merge those that are `stride` further on
     _STORE   x[offset...] = a[start...], one number each, in the dtype of the result
+    _TOTAL   merge results x[0...] with those that are `stride` further on
     """
     lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), PARTS.get(kind, 1)
-    op, one = kind(), identity(kind, dtype)
+    op, one, numbered = kind(), identity(kind, dtype), kind in ARGS
+    planes = parts + (kind in CENTRED)
+    bits = np.dtype(f"u{np.dtype(lane).itemsize}")
+    last_plane = (planes - 1) * LANES
+    if planes * LANES > LOCAL:
+        raise ValueError(f"{planes} planes of {LANES} lanes are more than {LOCAL} numbers")
+
+    @njit(forceinline=True)
+    def fold_group(a, size, q, x, p, stride, row):
+        c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
+        c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
+        c4, c5 = context(op, a, size, q, row + 4), context(op, a, size, q, row + 5)
+        c6, c7 = context(op, a, size, q, row + 6), context(op, a, size, q, row + 7)
+        e0, e1 = lift(op, x[p], c0), lift(op, x[p + stride], c1)
+        e2, e3 = lift(op, x[p + _u(2) * stride], c2), lift(op, x[p + _u(3) * stride], c3)
+        e4, e5 = lift(op, x[p + _u(4) * stride], c4), lift(op, x[p + _u(5) * stride], c5)
+        e6, e7 = lift(op, x[p + _u(6) * stride], c6), lift(op, x[p + _u(7) * stride], c7)
+        low = merge(op, merge(op, e0, e1), merge(op, e2, e3))
+        high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
+        store(op, a, size, q, merge(op, load(op, a, size, q), merge(op, low, high)))
+
+    @njit(forceinline=True)
+    def fold_one(a, size, q, x, p, row):
+        e = lift(op, x[p], context(op, a, size, q, row))
+        store(op, a, size, q, merge(op, load(op, a, size, q), e))
+
+    @njit(forceinline=True)
+    def join_at(a, size, j, distance):
+        other = load(op, a, size, j + distance)
+        store(op, a, size, j, join(op, load(op, a, size, j), other))
+
+    @njit(forceinline=True)
+    def fold_run(a, size, x, i, rows):
+        lanes, acc = _u(LANES), local_array(lane)
+        for part in range(_u(parts)):
+            for j in range(lanes):
+                acc[part * lanes + j] = lane(0) if numbered and part > _u(0) else one
+        if planes > parts:
+            for j in range(lanes):
+                acc[_u(last_plane) + j] = a[_u(parts) * size]
+        row = 0
+        for _ in range(rows // _GROUP):
+            for j in range(lanes):
+                fold_group(acc, lanes, j, x, i + j, lanes, row)
+            i += _u(_GROUP)
+            row += 8
+        for _ in range(rows % _GROUP // LANES):
+            for j in range(lanes):
+                fold_one(acc, lanes, j, x, i + j, row)
+            i += lanes
+            row += 1
+        end = local_array(lane)  # a loop of unknown length would keep `acc` out of registers
+        for j in range(_u(LANES * planes)):
+            end[j] = acc[j]
+        for j in range(_u(rows % LANES)):
+            fold_one(end, lanes, j, x, i + j, row)
+        if numbered:
+            for j in range(lanes):
+                end[lanes + j] = end[lanes + j] * lane(LANES) + lane(j)
+        for j in range(_u(8)):
+            join_at(end, lanes, j, _u(8))
+        for j in range(_u(4)):
+            join_at(end, lanes, j, _u(4))
+        for j in range(_u(2)):
+            join_at(end, lanes, j, _u(2))
+        join_at(end, lanes, _u(0), _u(1))
+        for part in range(_u(parts)):
+            a[part * size] = end[part * lanes]
 
     @njit
-    def core(job, a, size, start, x, offset, stride, rows, n):
-        a, out, x = array_at(a, lane), array_at(x, result), array_at(x, dtype)
+    def core(job, a, size, start, x, offset, stride, rows, n, row):
+        raw, out = array_at(a, bits), array_at(x, result)
+        a, x = array_at(a, lane), array_at(x, dtype)
         size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
-        if job == _CLEAR:
+        if job == _RUN:
+            fold_run(a, size, x, i, rows)
+        elif job == _CLEAR:
             for part in range(parts):
+                value = lane(0) if numbered and part > 0 else one
                 for j in range(n):
-                    a[_u(part) * size + start + j] = one
+                    a[_u(part) * size + start + j] = value
+        elif job == _NUMBER:
+            for j in range(size + start, size + start + n):
+                a[j] = a[j] * lane(LANES) + lane(row)
         elif job == _MERGE:
             for j in range(start, start + n):
-                other = load(op, a, size, j + stride)
-                store(op, a, size, j, merge(op, load(op, a, size, j), other))
+                join_at(a, size, j, stride)
         elif job == _STORE:
-            for j in range(n):
-                out[i + j] = a[start + j]
+            if numbered and start == 0:  # the bits of an extremum
+                for j in range(n):
+                    out[i + j] = raw[j]
+            else:
+                for j in range(n):
+                    out[i + j] = a[start + j]
+        elif job == _TOTAL:
+            if parts == 1:
+                for j in range(n):
+                    out[j] = merge(op, out[j], out[j + stride])
         else:
             for _ in range(rows // 8):
                 for j in range(n):
-                    p, q = i + j, start + j
-                    c = centre(op, a, size, q)
-                    e0, e1 = lift(op, x[p], c), lift(op, x[p + stride], c)
-                    e2, e3 = lift(op, x[p + _u(2) * stride], c), lift(op, x[p + _u(3) * stride], c)
-                    e4, e5 = lift(op, x[p + _u(4) * stride], c), lift(op, x[p + _u(5) * stride], c)
-                    e6, e7 = lift(op, x[p + _u(6) * stride], c), lift(op, x[p + _u(7) * stride], c)
-                    low = merge(op, merge(op, e0, e1), merge(op, e2, e3))
-                    high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
-                    group = merge(op, low, high)
-                    store(op, a, size, q, merge(op, load(op, a, size, q), group))
+                    fold_group(a, size, start + j, x, i + j, stride, row)
                 i += _u(8) * stride
+                row += 8
             for _ in range(rows % 8):
                 for j in range(n):
-                    q = start + j
-                    e = lift(op, x[i + j], centre(op, a, size, q))
-                    store(op, a, size, q, merge(op, load(op, a, size, q), e))
+                    fold_one(a, size, start + j, x, i + j, row)
                 i += stride
+                row += 1
         return 0
 
     return core
@@ -132,7 +211,7 @@ def _copier(dtype):
 def core(kind, dtype):
     """Address of an operation's core, and what keeps it alive."""
     function = _core(kind, dtype)
-    return address(function, 9), function
+    return address(function, 10), function
 
 
 @cache
@@ -165,11 +244,12 @@ def _gather(args, offset, first, rows, w, out):
 
 
 @njit
-def _fold_dense(code, a, size, x, offset, rows, w):
+def _fold_dense(code, a, size, x, offset, rows, w, row):
     """Merge `rows` contiguous rows of w, a lane each in turn."""
-    n, rest = LANES * w, rows % LANES * w
-    call(code, (_FOLD, a, size, 0, x, offset, n, rows // LANES, n))
-    call(code, (_FOLD, a, size, 0, x, offset + (rows * w - rest), n, 1, rest))
+    n, full, rest = LANES * w, rows // LANES, rows % LANES * w
+    call(code, (_FOLD, a, size, 0, x, offset, n, full, n, row))
+    if rest:
+        call(code, (_FOLD, a, size, 0, x, offset + full * n, n, 1, rest, row + full))
 
 
 @njit
@@ -178,10 +258,11 @@ def _fold_wide(code, a, size, x, offset, stride, rows, w):
     full = rows // _GROUP * _GROUP
     for r in range(0, full, _GROUP):
         for lane in range(LANES):
-            first = offset + (r + lane) * stride
-            call(code, (_FOLD, a, size, lane * w, x, first, LANES * stride, 8, w))
+            first, row = offset + (r + lane) * stride, r // LANES
+            call(code, (_FOLD, a, size, lane * w, x, first, LANES * stride, 8, w, row))
     for r in range(full, rows):
-        call(code, (_FOLD, a, size, r % LANES * w, x, offset + r * stride, stride, 1, w))
+        first, row = offset + r * stride, r // LANES
+        call(code, (_FOLD, a, size, r % LANES * w, x, first, stride, 1, w, row))
 
 
 @njit
@@ -190,7 +271,10 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
     mode, x = at(args, _MODE), at(args, _X)
     s2 = at(args, _S2)
     used, half = min(LANES, rows), LANES // 2
-    call(code, (_CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w))
+    if mode == RUN:
+        call(code, (_RUN, a, size, 0, x, offset + first, 1, rows, 1, 0))
+        return
+    call(code, (_CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w, 0))
     if mode == WIDE:
         _fold_wide(code, a, size, x, offset + first * s2, s2, rows, w)
     elif mode == GATHER:
@@ -198,12 +282,15 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
         for r in range(0, rows, step):
             count = min(step, rows - r)
             _gather(args, offset, first + r, count, w, copy)
-            _fold_dense(code, a, size, copy, 0, count, w)
+            _fold_dense(code, a, size, copy, 0, count, w, r // LANES)
     else:
-        _fold_dense(code, a, size, x, offset + first * s2, rows, w)
+        _fold_dense(code, a, size, x, offset + first * s2, rows, w, 0)
+    if at(args, _NUMBERED):
+        for lane in range(used):
+            call(code, (_NUMBER, a, size, lane * w, 0, 0, 0, 0, w, lane))
     while half > 0:
         if used > half:
-            call(code, (_MERGE, a, size, 0, 0, 0, half * w, 0, (used - half) * w))
+            call(code, (_MERGE, a, size, 0, 0, 0, half * w, 0, (used - half) * w, 0))
             used = half
         half //= 2
 
@@ -224,32 +311,41 @@ def _find_centres(args, a, size, offset, first, rows, w, copy):
 
 
 @njit
-def _fold_block(b, args, scratch):
-    """One leaf of some columns, of some outer places if those are small."""
-    outer, inner, n = at(args, _OUTER), at(args, _INNER), at(args, _N1) * at(args, _N2)
-    width, columns, places = at(args, _WIDTH), at(args, _COLUMNS), at(args, _PLACES)
+def _fold_leaf(args, a, o, leaf, begin, end):
+    """One leaf of columns begin..end of outer place `o`."""
+    inner, width, n = at(args, _INNER), at(args, _WIDTH), at(args, _N1) * at(args, _N2)
     code, planes, leaves = at(args, _CODE), at(args, _PLANES), at(args, _LEAVES)
-    flags, flagged = array_at(at(args, _FLAGS), np.uint8), at(args, _FLAGS) != 0
-    b, chunk = divmod(b, -(-inner // columns))
-    b, leaf = divmod(b, leaves)
+    flags, flagged = array_at(at(args, _FLAGS), np.uint8), at(args, _FINAL) >= 0
+    first_plane = 1 if at(args, _NUMBERED) and leaves == 1 else 0
     first = leaf * LEAF
     rows = min(LEAF, n - first)
     size = min(LANES, rows) * width
-    a, copy = scratch, scratch + 8 * planes * size
+    copy = a + 8 * planes * size
+    for c in range(begin, end, width):
+        result = _u(o * inner + c)
+        offset = o * at(args, _SO) + c * at(args, _SI)
+        w = min(width, inner - c)
+        settled = flagged and flags[result] != 0
+        if at(args, _CENTRE_CODE) != 0:
+            _find_centres(args, a, size, offset, first, rows, w, copy)
+        _fold_tile(code, a, size, args, offset, first, 0 if settled else rows, w, copy)
+        for plane in range(first_plane, planes):
+            to = (plane * leaves + leaf) * at(args, _OUTER) * inner + o * inner + c
+            call(code, (_STORE, a, size, plane * size, at(args, _OUT), to, 0, 0, w, 0))
+        if flagged and w == 1 and array_at(a, np.uint8)[_u(0)] == at(args, _FINAL):
+            flags[result] = 1
+
+
+@njit
+def _fold_block(b, args, scratch):
+    """Some leaves of some columns, of some outer places if those are small."""
+    outer, inner, leaves = at(args, _OUTER), at(args, _INNER), at(args, _LEAVES)
+    columns, places, runs = at(args, _COLUMNS), at(args, _PLACES), at(args, _RUNS)
+    b, chunk = divmod(b, -(-inner // columns))
+    b, run = divmod(b, -(-leaves // runs))
     for o in range(b * places, min(outer, (b + 1) * places)):
-        for c in range(chunk * columns, min(inner, (chunk + 1) * columns), width):
-            result = _u(o * inner + c)
-            offset = o * at(args, _SO) + c * at(args, _SI)
-            w = min(width, inner - c)
-            settled = flagged and flags[result] != 0
-            if at(args, _CENTRE_CODE) != 0:
-                _find_centres(args, a, size, offset, first, rows, w, copy)
-            _fold_tile(code, a, size, args, offset, first, 0 if settled else rows, w, copy)
-            for plane in range(planes):
-                to = (plane * leaves + leaf) * outer * inner + o * inner + c
-                call(code, (_STORE, a, size, plane * size, at(args, _OUT), to, 0, 0, w))
-            if flagged and w == 1 and array_at(a, np.uint8)[_u(0)] == at(args, _FINAL):
-                flags[result] = 1
+        for leaf in range(run * runs, min(leaves, (run + 1) * runs)):
+            _fold_leaf(args, scratch, o, leaf, chunk * columns, min(inner, (chunk + 1) * columns))
     return 0
 
 
@@ -258,11 +354,74 @@ def _block():
     return address(_fold_block, 3)
 
 
-def fold(kind, x, place):
-    """Fold `x`, its elements at `place`: (planes, leaves, outer, inner), a leaf's accumulators.
+@njit
+def _merge_leaves(code, out, leaves, n):
+    """Merge rows of n results by halving, into row 0."""
+    while leaves > 1:
+        half = (leaves + 1) // 2
+        call(code, (_TOTAL, 0, 0, 0, out, 0, half * n, 0, (leaves - half) * n, 0))
+        leaves = half
+
+
+@njit
+def _fold_rows(code, x, m, n, out):
+    """Fold m rows of n neighbours in memory into row 0 of `out`, on this thread."""
+    scratch = np.empty(1)
+    x, out, a, leaves = at(x, 0), at(out, 0), scratch.ctypes.data, -(-n // LEAF)
+    for leaf in range(leaves):
+        first = leaf * LEAF
+        for i in range(m):
+            call(code, (_RUN, a, 1, 0, x, i * n + first, 1, min(LEAF, n - first), 1, 0))
+            call(code, (_STORE, a, 1, 0, out, leaf * m + i, 0, 0, 1, 0))
+    _merge_leaves(code, out, leaves, m)
+    return scratch[0]  # it is alive until here
+
+
+@cache
+def row_folder(kind, dtype):
+    """What `fold_rows` needs to know of an operation whose accumulator is one number."""
+    return core(kind, dtype)[0], np.dtype(result_type(kind, dtype))
+
+
+def fold_rows(folder, x, shape, n):
+    """The results, of `shape`, of rows of n in a small contiguous `x`, in the shortest way."""
+    code, dtype = folder
+    out = np.empty((-(-n // LEAF), *shape), dtype)
+    _fold_rows(code, id(x) + DATA, x.size // n, n, id(out) + DATA)
+    return out[0]
+
+
+class Fold(NamedTuple):
+    """How to fold arrays of one dtype whose elements lie at one place."""
+
+    constants: np.ndarray
+    blocks: int
+    scratch: int
+    work: int
+    shape: tuple[int, int, int, int]
+    dtype: type
+    settles: bool
+
+    def __call__(self, x):
+        """Fold `x`: (planes, leaves, outer, inner), a leaf's accumulators.
+
+        Planes are the parts of an accumulator, then the centre where the operation has one. If
+        there is one plane only, its leaf 0 has been merged with the others.
+        """
+        out = np.empty(self.shape, self.dtype)
+        flags = np.zeros(self.shape[2] * self.shape[3], np.uint8) if self.settles else out
+        arrays = x, out, flags
+        run(workers(), _block(), self.blocks, arrays, self.constants, self.scratch, self.work)
+        planes, leaves, outer, inner = self.shape
+        if planes == 1 and leaves > 1:
+            _merge_leaves(self.constants[0], out.ctypes.data, leaves, outer * inner)
+        return out
+
+
+def plan_fold(kind, dtype, place):
+    """The Fold of elements at `place`.
 
     place : (outer, its stride, n1, its stride, n2, its stride, inner, its stride), in elements.
-    Planes are the parts of an accumulator, then the centre where the operation has one.
     """
     outer, so, n1, s1, n2, s2, inner, si = place
     n = n1 * n2
@@ -280,40 +439,39 @@ def fold(kind, x, place):
         mode, width = GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, _GROUP), _MAX_WIDTH)
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
-    blocks = -(-outer // places) * leaves * -(-inner // columns)
-
+    runs = max(1, BLOCK // (leaf * columns)) * (4 if leaves > 512 else 1) if leaves > 1 else 1
+    blocks = -(-outer // places) * -(-leaves // runs) * -(-inner // columns)
     planes = PARTS.get(kind, 1) + (kind in CENTRED)
-    out = np.empty((planes, leaves, outer, inner), result_type(kind, x.dtype))
-    flags = np.zeros(outer * inner, np.uint8) if kind in SETTLED else None
-    args = np.array(
-        [
-            x.ctypes.data,
-            out.ctypes.data,
-            0 if flags is None else flags.ctypes.data,
-            core(kind, x.dtype)[0],
-            core(CENTRED[kind], x.dtype)[0] if kind in CENTRED else 0,
-            _copy(x.itemsize)[0] if mode == GATHER else 0,
-            planes,
-            leaves,
-            LEAF if kind is LogSumExp else 1,
-            SETTLED.get(kind, 0),
-            mode,
-            width,
-            columns,
-            places,
-            outer,
-            so,
-            n1,
-            s1,
-            n2,
-            s2,
-            inner,
-            si,
-        ],
-        np.int64,
-    )
     copied = min(leaf * width, max(_GATHERED, _GROUP * width)) if mode == GATHER else 0
-    scratch = 8 * planes * min(LANES, leaf) * width + copied * x.itemsize
-    work = n * outer * inner * x.itemsize // 16 * (8 if kind is LogSumExp else 1)
-    run(workers(), _block(), blocks, args, scratch, work)
-    return out
+    constants = [
+        core(kind, dtype)[0],
+        core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
+        _copy(dtype.itemsize)[0] if mode == GATHER else 0,
+        planes,
+        leaves,
+        LEAF if kind is LogSumExp else 1,
+        SETTLED.get(kind, -1),
+        kind in ARGS,
+        mode,
+        width,
+        columns,
+        places,
+        runs,
+        outer,
+        so,
+        n1,
+        s1,
+        n2,
+        s2,
+        inner,
+        si,
+    ]
+    return Fold(
+        constants=np.array(constants, np.int64),
+        blocks=blocks,
+        scratch=8 * planes * min(LANES, leaf) * width + copied * dtype.itemsize,
+        work=n * outer * inner * dtype.itemsize // 16 * (8 if kind is LogSumExp else 1),
+        shape=(planes, leaves, outer, inner),
+        dtype=result_type(kind, dtype),
+        settles=kind in SETTLED,
+    )

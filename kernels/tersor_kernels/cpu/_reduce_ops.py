@@ -1,8 +1,9 @@
 """What the reductions compute: each operation is a monoid, `merge` of `lift`ed elements.
 
 An operation is an empty named tuple, so that the compiled engine (`_reduce_fold`) is specialized by
-its type. Where it needs several numbers (moments), these are a tuple. `lift` also gets a centre `c`
-that is the operation's own for each result and each leaf of the summation tree.
+its type. Where it needs several numbers (moments), these are a tuple. `lift` also gets a context
+`c`: the operation's own centre for each result and each leaf of the summation tree, or else which
+element of its lane it is.
 """
 
 from typing import NamedTuple
@@ -62,6 +63,22 @@ class NanMin(NamedTuple):
     """Skips NaN; inf where there is nothing else."""
 
 
+class ArgMax(NamedTuple):
+    """Max and which element of its lane it is: the first."""
+
+
+class ArgMin(NamedTuple):
+    """Min and which element of its lane it is: the first."""
+
+
+class NanArgMax(NamedTuple):
+    """NanMax and which element of its lane it is: the first, NaN being -inf."""
+
+
+class NanArgMin(NamedTuple):
+    """NanMin and which element of its lane it is: the first, NaN being inf."""
+
+
 class Any(NamedTuple):
     """1 where something is not zero."""
 
@@ -114,6 +131,10 @@ OPS = {
     "min": Min,
     "nanmax": NanMax,
     "nanmin": NanMin,
+    "argmax": ArgMax,
+    "argmin": ArgMin,
+    "argnanmax": NanArgMax,
+    "argnanmin": NanArgMin,
     "any": Any,
     "all": All,
     "any_inf": AnyInf,
@@ -123,18 +144,23 @@ OPS = {
     "nanmoments": NanMoments,
     "logsumexp": LogSumExp,
 }
-PARTS = {Moments: 2, NanMoments: 3, LogSumExp: 2}  # numbers in an accumulator; 1 otherwise
+ARGS = (ArgMax, ArgMin, NanArgMax, NanArgMin)
+# Numbers in an accumulator; 1 otherwise.
+PARTS = {Moments: 2, NanMoments: 3, LogSumExp: 2, **dict.fromkeys(ARGS, 2)}
 # Operations with a centre, and the one that finds it.
 CENTRED = {Moments: FirstNumber, NanMoments: FirstNumber, LogSumExp: WideMax}
 # Operations that one element can settle, and the result that is final.
 SETTLED = {Any: 1, All: 0, AnyInf: 1}
-_EXTREMA = (Max, Min, NanMax, NanMin, WideMax)
+_EXTREMA = (Max, Min, NanMax, NanMin, WideMax, *ARGS)
+_LARGEST = (Max, NanMax, WideMax, ArgMax, NanArgMax)
 _COUNTS = (CountNonzero, CountNumbers)
 _FLAGS = (Any, All, AnyInf)
 
 
 def accumulator(op, dtype):
     """Scalar type in which a leaf of `dtype` is accumulated."""
+    if op in ARGS and dtype.itemsize == 1:
+        return np.int16  # it holds the element's number too
     if op in _EXTREMA:
         return np.float64 if op is WideMax else dtype.type
     if op in _FLAGS:
@@ -149,6 +175,8 @@ def accumulator(op, dtype):
 def result_type(op, dtype):
     """Scalar type of the result: a count or a sum of small integers can outgrow a leaf's."""
     leaf = accumulator(op, dtype)
+    if op in ARGS:
+        return np.int64
     return np.int64 if leaf is np.int32 and op in (Sum, *_COUNTS) else leaf
 
 
@@ -156,7 +184,7 @@ def identity(op, dtype):
     """What changes nothing when merged: a scalar of the accumulator's type."""
     value = 1 if op in (Prod, NanProd, All) else np.nan if op is FirstNumber else 0
     if op in _EXTREMA:
-        least = op in (Max, NanMax, WideMax)
+        least = op in _LARGEST
         if dtype.kind == "f":
             value = -np.inf if least else np.inf
         else:
@@ -195,6 +223,11 @@ def _lift(op, x, c):
         return lambda op, x, c: cast(x) * cast(x)
     if op in (Max, Min, WideMax):
         return lambda op, x, c: cast(x)
+    if op in (ArgMax, ArgMin):
+        return lambda op, x, c: (cast(x), cast(c))
+    if op in (NanArgMax, NanArgMin):
+        worst = identity(op, as_dtype(x))
+        return lambda op, x, c: (x if x == x else worst, cast(c))
     if op in (NanMax, NanMin):
         worst = identity(op, as_dtype(x))
         return lambda op, x, c: x if x == x else worst
@@ -229,6 +262,14 @@ def _lift(op, x, c):
 @overload(merge, jit_options=_INLINE)
 def _merge(op, a, b):
     op = op.instance_class
+    if op is ArgMax:
+        return lambda op, a, b: b if (b[0] > a[0]) | ((b[0] != b[0]) & (a[0] == a[0])) else a
+    if op is ArgMin:
+        return lambda op, a, b: b if (b[0] < a[0]) | ((b[0] != b[0]) & (a[0] == a[0])) else a
+    if op is NanArgMax:
+        return lambda op, a, b: b if b[0] > a[0] else a
+    if op is NanArgMin:
+        return lambda op, a, b: b if b[0] < a[0] else a
     parts = PARTS.get(op, 1)
     if parts == 2:
         return lambda op, a, b: (a[0] + b[0], a[1] + b[1])
@@ -252,6 +293,23 @@ def _merge(op, a, b):
     if op is All:
         return lambda op, a, b: cast(a & b)
     return lambda op, a, b: cast(a + b)
+
+
+def join(op, a, b):
+    """The accumulator of two lanes, of which neither comes before the other."""
+    raise TypeError("only for compiled code")
+
+
+@overload(join, jit_options=_INLINE)
+def _join(op, a, b):
+    if op.instance_class not in ARGS:
+        return lambda op, a, b: merge(op, a, b)
+
+    def lower(op, a, b):
+        equal = (b[0] == a[0]) | ((b[0] != b[0]) & (a[0] != a[0]))
+        return b if equal & (b[1] < a[1]) else merge(op, a, b)
+
+    return lower
 
 
 def load(op, a, size, j):
@@ -293,14 +351,14 @@ def _store(op, a, size, j, value):
     return (one, two, three)[parts - 1]
 
 
-def centre(op, a, size, j):
-    """The centre at j, in the plane after the parts; 0 where the operation has none."""
+def context(op, a, size, j, row):
+    """What `lift` is told: the centre at j, in the plane after the parts, or the element's row."""
     raise TypeError("only for compiled code")
 
 
-@overload(centre, jit_options=_INLINE)
-def _centre(op, a, size, j):
+@overload(context, jit_options=_INLINE)
+def _context(op, a, size, j, row):
     if op.instance_class not in CENTRED:
-        return lambda op, a, size, j: 0
+        return lambda op, a, size, j, row: row
     parts = np.uintp(PARTS[op.instance_class])
-    return lambda op, a, size, j: a[parts * size + j]
+    return lambda op, a, size, j, row: a[parts * size + j]

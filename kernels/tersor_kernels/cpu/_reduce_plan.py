@@ -9,17 +9,23 @@ from math import prod
 
 import numpy as np
 
+# Dtypes that kernels read, and as what.
+READ_AS = {np.dtype(name): np.dtype(name) for name in "i1 i2 i4 i8 u1 u2 u4 u8 f4 f8".split()} | {
+    np.dtype("?"): np.dtype("B")
+}
 RUN = 512  # elements: shorter rows would be many results to fold again
 
 
 def usable(x):
     """`x` in a dtype and at addresses that kernels read: a view, else a copy."""
-    if x.dtype.kind == "b":
+    dtype = x.dtype
+    if dtype.kind == "b":
         return x.view(np.uint8)
-    if x.dtype.itemsize == 2 and x.dtype.kind not in "iu":  # float16, bfloat16
+    if dtype in READ_AS and x.flags.aligned and not any(s % dtype.itemsize for s in x.strides):
+        return x
+    if dtype.itemsize == 2 and dtype.kind not in "iu":  # float16, bfloat16
         return x.astype(np.float32)
-    aligned = x.flags.aligned and not any(s % x.itemsize for s in x.strides)
-    return x if aligned and x.dtype.isnative else x.astype(x.dtype.newbyteorder("="), order="C")
+    return x.astype(dtype.newbyteorder("="), order="C")
 
 
 def last_group(shape, axes):
@@ -30,28 +36,30 @@ def last_group(shape, axes):
     return axes, ()
 
 
-def locate(x, axes):
-    """(place, order, memory): where the elements lie in `x`, or in a copy of simpler order.
+def locate(shape, strides, axes):
+    """(place, order, moved): where the elements lie in memory, or in a copy of simpler order.
 
+    strides : in elements
     place : (outer, its stride, n1, its stride, n2, its stride, inner, its stride), in elements
     order : the axes that are kept, in the order of (outer, inner)
+    moved : the order of axes in which to copy the array, or None
     """
-    strides = [s // x.itemsize for s in x.strides]
-    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
     kept.sort(key=lambda axis: -abs(strides[axis]))
-    results = _levels(x.shape, strides, kept)
-    elements = _levels(x.shape, strides, axes)
+    results = _levels(shape, strides, kept)
+    elements = _levels(shape, strides, axes)
     if len(results) > 2 or len(elements) > 2:
-        moved = np.ascontiguousarray(x.transpose(*kept, *axes))
-        place, _, moved = locate(moved, tuple(range(len(kept), x.ndim)))
-        return place, kept, moved
+        moved = (*kept, *axes)
+        shape = [shape[axis] for axis in moved]
+        strides = [prod(shape[i + 1 :]) for i in range(len(shape))]
+        return locate(shape, strides, range(len(kept), len(shape)))[0], kept, moved
     (outer, so), (inner, si) = [(1, 0)] * (2 - len(results)) + results
     (n1, s1), (n2, s2) = [(1, 0)] * (2 - len(elements)) + elements
     if inner * n1 * n2 < RUN and outer > inner:  # small tiles: better many columns
         outer, so, inner, si = inner, si, outer, so
-        split = _split(x.shape, kept, inner)
+        split = _split(shape, kept, inner)
         kept = kept[split:] + kept[:split]
-    return (outer, so, n1, s1, n2, s2, inner, si), kept, x
+    return (outer, so, n1, s1, n2, s2, inner, si), kept, None
 
 
 def _levels(shape, strides, axes):

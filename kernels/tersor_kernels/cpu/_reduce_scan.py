@@ -31,23 +31,23 @@ def scan_axis(kind, x, axis, dtype):
     work = x.size
     chains = -(-n // CHAIN)
     totals = np.empty((chains, outer * inner), np.float64 if x.dtype.kind == "f" else np.int64)
-    arrays = [x.ctypes.data, out.ctypes.data, totals.ctypes.data]
+    arrays = x, out, totals
     place = [outer, so, to, n, s, t, inner, si, ti]
     if si == 1 and ti == 1 and inner >= 8:
         blocks = outer * -(-inner // _WIDTH)
-        args = np.array([*arrays, *place])
-        run(workers(), _walker(kind, x.dtype, dtype)[0], blocks, args, 16 * _WIDTH, work // 4)
+        code, place = _walker(kind, x.dtype, dtype)[0], np.array(place)
+        run(workers(), code, blocks, arrays, place, 16 * _WIDTH, work // 4)
         return out
     code, blocks = _scanner(kind, x.dtype, dtype)[0], -(-outer * inner * chains // 4)
     if chains > 1:
-        run(workers(), code, blocks, np.array([*arrays, *place, 1]), 0, work)
+        run(workers(), code, blocks, arrays, np.array([*place, 1]), 0, work)
         before = totals[:-1].copy()
         totals[0] = -0.0 if kind not in (Prod, NanProd) else 1
         with np.errstate(all="ignore"):
             (np.multiply if kind in (Prod, NanProd) else np.add).accumulate(before, out=totals[1:])
     else:
         totals[:] = -0.0 if kind not in (Prod, NanProd) else 1
-    run(workers(), code, blocks, np.array([*arrays, *place, 0]), 0, work)
+    run(workers(), code, blocks, arrays, np.array([*place, 0]), 0, work)
     return out
 
 

@@ -1,16 +1,17 @@
 """Reductions: a step of the plan at a time, each by the engine that walks memory in order."""
 
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from ._reduce_arg import arg_extremum
-from ._reduce_fold import LEAF, fold
+from ._reduce_fold import LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_ops import OPS
-from ._reduce_plan import last_group, locate, usable
+from ._reduce_plan import READ_AS, last_group, locate, usable
 from ._reduce_scan import scan_axis
 
-# The operation that goes on with the results of leaves and of groups of axes, and its ufunc.
+# The operation that goes on with the results of a group of axes.
 _NEXT = {
     "total": "sum",
     "nansum": "sum",
@@ -21,59 +22,103 @@ _NEXT = {
     "count_nonzero": "sum",
     "count_numbers": "sum",
 }
-_MERGE = {
-    "sum": np.add,
-    "prod": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-    "nanmax": np.maximum,
-    "nanmin": np.minimum,
-    "any": np.bitwise_or,
-    "all": np.bitwise_and,
-}
+_EXACT_OF_INTEGERS = ("sum", "prod", "max", "min")
 _ANY_ORDER = ("any", "all", "any_inf", "count_nonzero", "count_numbers")
+
+
+def _any_order(op, dtype):
+    """Whether the result is the same in whatever order elements are taken."""
+    return op in _ANY_ORDER or (dtype.kind in "iu" and op in _EXACT_OF_INTEGERS)
+
+
+class Step(NamedTuple):
+    """What the plan says of one operation over arrays of one dtype, shape and strides."""
+
+    fold: Fold
+    moved: tuple[int, ...] | None  # the order of axes in which to copy the array first
+    shape: tuple[int, ...]  # of the planes: (parts, leaves, *the axes that are kept)
+    order: tuple[int, ...] | None  # of those axes, where memory has them in another
+    rest: tuple[int, ...]  # axes of the result that are still to be reduced
+
+    def __call__(self, x):
+        """(parts, leaves, *the axes that are kept, in order) of `x`."""
+        if self.moved is not None:
+            x = np.ascontiguousarray(x.transpose(self.moved))
+        planes = self.fold(x).reshape(self.shape)
+        return planes if self.order is None else planes.transpose(self.order)
+
+
+@lru_cache(maxsize=4096)  # a plan costs 5 us, looking it up 0.5
+def _step(op, dtype, shape, strides, axes):
+    strides = [stride // dtype.itemsize for stride in strides]
+    if _any_order(op, dtype):
+        group, rest = tuple(sorted(axes, key=lambda axis: -abs(strides[axis]))), ()
+    else:
+        group, rest = last_group(shape, axes)
+    place, order, moved = locate(shape, strides, group)
+    fold, kept = plan_fold(OPS[op], dtype, place), sorted(order)
+    shape = (*fold.shape[:2], *(shape[axis] for axis in order))
+    transposed = None if order == kept else (0, 1, *(2 + order.index(axis) for axis in kept))
+    return Step(fold, moved, shape, transposed, tuple(kept.index(axis) for axis in rest))
+
+
+@lru_cache(maxsize=4096)
+def _rows(op, dtype, shape, axes):
+    """(folder, n, shape of the results, axes still to reduce) if contiguous rows of n are to."""
+    read_as = READ_AS[dtype]
+    group, rest = axes, ()
+    if not _any_order(op, read_as):
+        group, rest = last_group(shape, axes)
+    kept = shape[: -len(group)]
+    n = prod(shape[len(kept) :])
+    if group[0] != len(kept) or (n < 64 and kept) or n == 0:
+        return None
+    return row_folder(OPS[op], read_as), n, kept, rest
 
 
 def reduce(op, x, axes):
     """`op`, a name of OPS, over `axes`: floats in float64, or their own dtype if it is exact."""
     dtype = x.dtype
-    x, following = usable(x), _NEXT.get(op, op)
-    if op in _ANY_ORDER or (op != "total" and x.dtype.kind in "iu"):
-        group, rest = tuple(sorted(axes, key=lambda axis: -abs(x.strides[axis]))), ()
+    following = _NEXT.get(op, op)
+    rows = None
+    if x.size <= SMALL and dtype in READ_AS and x.flags.c_contiguous and x.flags.aligned:
+        rows = _rows(op, dtype, x.shape, axes)
+    if rows is not None:
+        folder, n, shape, rest = rows
+        result = fold_rows(folder, x, shape, n)
     else:
-        group, rest = last_group(x.shape, axes)
-    leaves, kept = _fold(op, x, group)
-    with np.errstate(all="ignore"):
-        whole = leaves[0, 0] if leaves.shape[1] == 1 else _MERGE[following].reduce(leaves[0])
+        x = usable(x)
+        step = _step(op, x.dtype, x.shape, x.strides, axes)
+        result, rest = step(x)[0, 0], step.rest
     if rest:
-        return reduce(following, whole, _positions(rest, kept))
+        return reduce(following, result, rest)
     if following in ("any", "all") or (dtype.kind == "b" and following in ("max", "min")):
-        return whole.view(np.bool_)
+        return result.view(np.bool_)
     if dtype.kind == "u" and op in ("sum", "prod"):
-        return whole.view(np.uint64)
-    return whole
+        return result.view(np.uint64)
+    return result
 
 
 def moments(x, axes, skip):
     """(count, sum of squared deviations from the mean) over `axes`; without NaN if `skip`."""
     x = usable(x)
-    group, rest = last_group(x.shape, axes)
-    planes, kept = _fold("nanmoments" if skip else "moments", x, group)
+    step = _step("nanmoments" if skip else "moments", x.dtype, x.shape, x.strides, axes)
+    planes = step(x)
     total, squares, centre = planes[0], planes[1], planes[-1]
     with np.errstate(all="ignore"):
         if skip:
             count = planes[2]
         else:
-            n = prod(x.shape[axis] for axis in group)
+            n = x.size // max(1, prod(total.shape[1:]))
             count = np.minimum(LEAF, n - LEAF * np.arange(len(total))).astype(np.float64)
             count = np.broadcast_to(count.reshape(-1, *[1] * (total.ndim - 1)), total.shape)
         mean = centre + total / count
         squares = np.maximum(squares - total * total / count, 0)
         if skip:
             squares = np.where(count > 0, squares, 0)
-        if not rest and len(total) == 1:
+        if not step.rest and len(total) == 1:
             return count[0], squares[0]
-        steps = (0, *[1 + i for i in _positions(rest, kept)])
+        steps = (0, *[1 + axis for axis in step.rest])
         n = reduce("total", count, steps)
         # Means of the leaves about one of them: equal ones then give exactly 0.
         shift = mean - np.expand_dims(reduce("nanmax", mean, steps), steps)
@@ -90,9 +135,9 @@ def logsumexp(x, axes):
     others: no digit of s is lost beside c.
     """
     x = usable(x)
-    group, rest = last_group(x.shape, axes)
-    (equal, others, largest), kept = _fold("logsumexp", x, group)
-    steps = (0, *[1 + i for i in _positions(rest, kept)])
+    step = _step("logsumexp", x.dtype, x.shape, x.strides, axes)
+    equal, others, largest = step(x)
+    steps = (0, *[1 + axis for axis in step.rest])
     m = reduce("max", largest, steps)
     with np.errstate(all="ignore"):
         top = np.expand_dims(m, steps)
@@ -107,7 +152,15 @@ def logsumexp(x, axes):
 
 def argreduce(op, x, axis):
     """Index along `axis` of the first max, min, nanmax or nanmin; NaN is the extremum of max."""
-    return arg_extremum(OPS[op], usable(x), axis)
+    x = usable(x)
+    extrema, places = _step("arg" + op, x.dtype, x.shape, x.strides, (axis,))(x)
+    if len(places) == 1:
+        return places[0]
+    # The engine has put the bits of the extrema into int64.
+    values = extrema.astype(f"u{x.itemsize}" if x.dtype.kind == "f" else extrema.dtype)
+    values = values.view(x.dtype) if x.dtype.kind == "f" else values.astype(x.dtype)
+    leaf = np.expand_dims((np.argmax if op.endswith("max") else np.argmin)(values, 0), 0)
+    return (LEAF * leaf + np.take_along_axis(places, leaf, 0))[0]
 
 
 def scan(op, x, axis, dtype):
@@ -116,16 +169,3 @@ def scan(op, x, axis, dtype):
     dtype : of the result; float64, float32 or int64 (uint64 alike)
     """
     return scan_axis(OPS[op], usable(x), axis, dtype)
-
-
-def _fold(op, x, group):
-    """(planes, leaves, *the axes that are kept, in order), and which those are."""
-    place, order, memory = locate(x, group)
-    planes = fold(OPS[op], memory, place)
-    planes = planes.reshape(*planes.shape[:2], *(x.shape[axis] for axis in order))
-    kept = sorted(order)
-    return planes.transpose(0, 1, *(2 + order.index(axis) for axis in kept)), kept
-
-
-def _positions(axes, kept):
-    return tuple(kept.index(axis) for axis in axes)
