@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Callable
-from math import isfinite, prod
+from functools import cache
+from importlib import import_module
+from math import inf, prod
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -105,6 +107,14 @@ def result_dtype(dtype: Any, default: Any) -> Any:
     return dtype if wider and dtype in _COVERED else None
 
 
+@cache
+def _largest(dtype: Any) -> float:
+    """The largest finite number of a float dtype."""
+    if dtype.name == "bfloat16":
+        return float(import_module("ml_dtypes").finfo(dtype).max)
+    return float(np.finfo(dtype).max) if dtype.kind == "f" else inf
+
+
 def precisely(
     function: Callable[..., Any],
     a: Any,
@@ -134,11 +144,18 @@ def precisely(
 class Reduction:
     """One call that a kernel takes: its array, its axes and what its result shall look like."""
 
-    def __init__(self, a: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, out: Any):
+    __slots__ = ("a", "axes", "dtype", "keepdims", "kernels", "out", "warned")
+
+    def __init__(
+        self, a: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, out: Any, kernels: Any
+    ):
         self.a, self.axes, self.dtype, self.keepdims, self.out = a, axes, dtype, keepdims, out
-        self.count = prod(a.shape[axis] for axis in axes)
-        self.kernels: Any = None
-        self.warned = False
+        self.kernels, self.warned = kernels, False
+
+    @property
+    def count(self) -> int:
+        """How many elements a result is of."""
+        return prod([self.a.shape[axis] for axis in self.axes])
 
     def reduce(self, op: str, axes: tuple[int, ...] | None = None) -> Any:
         """The result of a kernel's operation over the axes, in the dtype it accumulates in."""
@@ -149,11 +166,11 @@ class Reduction:
 
         Not where that comes from NaN alone, which is no reason to warn.
         """
-        with np.errstate(over="ignore"):
-            result = result.astype(self.dtype, copy=False)
-        if isfinite(result) if result.ndim == 0 else np.isfinite(result).all():
+        largest = _largest(self.dtype)
+        if abs(result) <= largest if result.ndim == 0 else (abs(result) <= largest).all():
             return
-        if np.isnan(result).any() and not self.reduce("any_inf", tuple(range(self.a.ndim))):
+        everything = tuple(range(self.a.ndim))
+        if np.isnan(result).any() and not self.reduce("any_inf", everything):
             return
         numpy_does()
         self.warned = True
@@ -161,7 +178,10 @@ class Reduction:
     def finish(self, result: Any) -> Any:
         """`result` in the dtype and shape that were asked for, in `out` or as a scalar."""
         if result.dtype != self.dtype:
-            with np.errstate(over="ignore" if self.warned else None):
+            if self.warned:
+                with np.errstate(over="ignore"):
+                    result = result.astype(self.dtype)
+            else:
                 result = result.astype(self.dtype)
         if self.keepdims:
             result = np.expand_dims(result, self.axes)
@@ -191,25 +211,33 @@ def reduction(
     size = a.size
     if size < least and backend is None:
         return None
-    if not size or not a.ndim or options.keys() - {"keepdims"} or not is_covered(a.dtype):
+    if not size or not a.ndim or (options and options.keys() - {"keepdims"}):
+        return None
+    if not is_covered(a.dtype):
         return None
     dtype = target(a.dtype)
     if dtype is None:
         return None
-    try:
-        axes = tuple(range(a.ndim)) if axis is None else normalize_axis_tuple(axis, a.ndim)
-    except (TypeError, ValueError):
-        return None
-    keepdims = bool(options.get("keepdims", False))
+    ndim = a.ndim
+    if axis is None:
+        axes = tuple(range(ndim))
+    elif type(axis) is int and -ndim <= axis < ndim:
+        axes = (axis % ndim,)
+    else:
+        try:
+            axes = tuple(sorted(normalize_axis_tuple(axis, ndim)))
+        except (TypeError, ValueError):
+            return None
+        if not axes:
+            return None
+    keepdims = bool(options.get("keepdims", False)) if options else False
     if out is not None:
         shape = [1 if i in axes else n for i, n in enumerate(a.shape) if keepdims or i not in axes]
         if not fits(out, tuple(shape), dtype):
             return None
-    if not axes:
-        return None
-    call = Reduction(a.view(np.ndarray), tuple(sorted(axes)), dtype, keepdims, out)
-    call.kernels = kernels("reduce", call.a, backend)
-    return call
+    if type(a) is not np.ndarray:
+        a = a.view(np.ndarray)
+    return Reduction(a, axes, dtype, keepdims, out, kernels("reduce", a, backend))
 
 
 def fits(out: Any, shape: tuple[int, ...], dtype: Any) -> bool:

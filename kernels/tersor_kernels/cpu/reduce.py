@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._reduce_fold import LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
+from ._reduce_moments import merge_moments
 from ._reduce_ops import OPS
 from ._reduce_plan import READ_AS, last_group, locate, usable
 from ._reduce_scan import scan_axis
@@ -104,28 +105,13 @@ def moments(x, axes, skip):
     x = usable(x)
     step = _step("nanmoments" if skip else "moments", x.dtype, x.shape, x.strides, axes)
     planes = step(x)
-    total, squares, centre = planes[0], planes[1], planes[-1]
-    with np.errstate(all="ignore"):
-        if skip:
-            count = planes[2]
-        else:
-            n = x.size // max(1, prod(total.shape[1:]))
-            count = np.minimum(LEAF, n - LEAF * np.arange(len(total))).astype(np.float64)
-            count = np.broadcast_to(count.reshape(-1, *[1] * (total.ndim - 1)), total.shape)
-        mean = centre + total / count
-        squares = np.maximum(squares - total * total / count, 0)
-        if skip:
-            squares = np.where(count > 0, squares, 0)
-        if not step.rest and len(total) == 1:
-            return count[0], squares[0]
-        steps = (0, *[1 + axis for axis in step.rest])
-        n = reduce("total", count, steps)
-        # Means of the leaves about one of them: equal ones then give exactly 0.
-        shift = mean - np.expand_dims(reduce("nanmax", mean, steps), steps)
-        if skip:
-            shift = np.where(count > 0, shift, 0)
-        apart = shift - np.expand_dims(reduce("sum", count * shift, steps) / n, steps)
-        return n, reduce("sum", squares + count * apart * apart, steps)
+    leaves, kept = planes.shape[1], planes.shape[2:]
+    if step.rest:  # what is still to be reduced comes first, beside the leaves
+        planes = np.moveaxis(planes, [2 + axis for axis in step.rest], range(2, 2 + len(step.rest)))
+        kept = planes.shape[2 + len(step.rest) :]
+    n = x.size // prod(planes.shape[2:])
+    merged = merge_moments(planes.reshape(len(planes), -1, prod(kept)), leaves, n, skip)
+    return merged[0].reshape(kept), merged[1].reshape(kept)
 
 
 def logsumexp(x, axes):
