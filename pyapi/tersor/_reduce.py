@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ._backends import array_function, kernels
+from ._reduce_least import ALWAYS_NUMPY, least
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -161,18 +162,29 @@ class Reduction:
         """The result of a kernel's operation over the axes, in the dtype it accumulates in."""
         return self.kernels.reduce(op, self.a, self.axes if axes is None else axes)
 
-    def warn_like(self, numpy_does: Callable[[], Any], result: Any) -> None:
-        """Let NumPy warn where the result is infinite, in its dtype, or NaN.
+    def warn_like(
+        self,
+        numpy_does: Callable[[], Any],
+        result: Any,
+        overflow: Callable[[Any], Any] = np.add.reduce,
+    ) -> None:
+        """Let NumPy warn where the result is infinite, in its dtype, or NaN, for a reason.
 
-        Not where that comes from NaN alone, which is no reason to warn.
+        `numpy_does` computes it all again, which takes long: only where there is inf in the array,
+        or NaN comes from what is not.
         """
         largest = _largest(self.dtype)
         if abs(result) <= largest if result.ndim == 0 else (abs(result) <= largest).all():
             return
         everything = tuple(range(self.a.ndim))
-        if np.isnan(result).any() and not self.reduce("any_inf", everything):
+        if self.reduce("any_inf", everything):
+            numpy_does()
+        elif (abs(result) > largest).any():
+            overflow(np.full(2, largest, self.dtype))
+        elif self.reduce("count_numbers", everything) == self.a.size:
+            numpy_does()
+        else:
             return
-        numpy_does()
         self.warned = True
 
     def finish(self, result: Any) -> Any:
@@ -197,19 +209,19 @@ def reduction(
     out: Any,
     options: dict[str, Any],
     backend: str | None,
-    least: int,
+    op: str,
     target: Callable[[Any], Any],
 ) -> Reduction | None:
     """The call for a kernel, or None where it is NumPy's: also what NumPy will refuse.
 
     options : those given; kernels know no other than keepdims
-    least : elements from which on a kernel is faster
+    op : decides from how many elements on a kernel is faster, unless a `backend` is asked for
     target : dtype of the result for that of `a`, or None where no kernel has it
     """
     if type(a) is not np.ndarray and type(a) is not np.memmap:
         return None
     size = a.size
-    if size < least and backend is None:
+    if size < ALWAYS_NUMPY and backend is None and op != "logsumexp":
         return None
     if not size or not a.ndim or (options and options.keys() - {"keepdims"}):
         return None
@@ -230,6 +242,8 @@ def reduction(
             return None
         if not axes:
             return None
+    if backend is None and size < least(op, a.dtype, a.flags.c_contiguous, axes, ndim):
+        return None
     keepdims = bool(options.get("keepdims", False)) if options else False
     if out is not None:
         shape = [1 if i in axes else n for i, n in enumerate(a.shape) if keepdims or i not in axes]

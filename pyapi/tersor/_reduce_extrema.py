@@ -8,9 +8,6 @@ from numpy.typing import ArrayLike
 
 from ._reduce import NO_VALUE, given, native, numpy_function, reduction, warn
 
-# Elements from which on a kernel, which takes 10 us to start, is faster than NumPy.
-_ONE_PASS, _PASSES = 16_384, 4_096
-
 
 @numpy_function(np.min)
 def min(
@@ -154,7 +151,7 @@ def _extremum(
     backend: str | None,
 ) -> Any:
     skip = op.startswith("nan")
-    call = reduction(a, axis, out, options, backend, _PASSES if skip else _ONE_PASS, native)
+    call = reduction(a, axis, out, options, backend, op, native)
     if call is None:
         if type(a) is np.ndarray and not skip:
             return getattr(a, op)(axis, out, **options)  # what NumPy's function comes to
@@ -191,7 +188,7 @@ def ptp(
     def target(own: Any) -> Any:
         return None if own.kind == "b" else native(own)
 
-    call = reduction(a, axis, out, options, backend, _ONE_PASS, target)
+    call = reduction(a, axis, out, options, backend, "ptp", target)
     if call is None:
         return np.ptp(a, axis=axis, out=out, **options)
     high, low = (call.reduce(op).astype(call.dtype) for op in ("max", "min"))

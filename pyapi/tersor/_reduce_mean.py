@@ -19,10 +19,6 @@ from ._reduce import (
     warn,
 )
 
-# Elements from which on a kernel, which takes 10 us to start, is faster than NumPy: float32 and
-# float64, one NumPy pass and several.
-_ONE_PASS, _PASSES = 16_384, 4_096
-
 
 @numpy_function(np.mean, ACCURATE)
 def mean(
@@ -47,7 +43,7 @@ def mean(
     def target(own: Any) -> Any:
         return result_dtype(dtype, float_dtype(own))
 
-    call = reduction(a, axis, out, options, backend, _ONE_PASS, target)
+    call = reduction(a, axis, out, options, backend, "mean", target)
     if call is None:
         return precisely(np.mean, a, axis, dtype, out, options)
     large = call.a.dtype.itemsize == 8  # the sum of such integers could exceed int64
@@ -81,7 +77,7 @@ def nanmean(
     def target(own: Any) -> Any:
         return None if own.kind in "biu" else result_dtype(dtype, float_dtype(own))
 
-    call = reduction(a, axis, out, options, backend, _PASSES, target)
+    call = reduction(a, axis, out, options, backend, "nanmean", target)
     if call is None:
         return precisely(np.nanmean, a, axis, dtype, out, options)
     total, count = call.reduce("nansum"), call.reduce("count_numbers")
@@ -242,7 +238,8 @@ def _variance(
     less, known = ddof, {**options}
     if ddof == 0:  # NumPy refuses both
         less = known.pop("correction", 0)
-    call = reduction(a, axis, out, known, backend, _PASSES, target)
+    name = "nanvar" if skip else "var"
+    call = reduction(a, axis, out, known, backend, name, target)
     if call is None or not (skip or call.count > less):
         return precisely(function, a, axis, dtype, out, {"ddof": ddof, **options})
     count, squares = call.kernels.moments(call.a, call.axes, skip)

@@ -18,8 +18,6 @@ from ._reduce import (
     reduction,
 )
 
-_LEAST = 16_384  # elements from which on a kernel is faster than NumPy: BLAS does its norms
-
 
 @numpy_function(np.linalg.norm, ACCURATE)
 def norm(
@@ -40,12 +38,12 @@ def norm(
     >>> tersor.norm(np.array([3.0, 4.0]))
     np.float64(5.0)
     """
-    call = reduction(x, axis, None, {"keepdims": keepdims}, backend, _LEAST, _norm_dtype)
+    call = reduction(x, axis, None, {"keepdims": keepdims}, backend, "norm", _norm_dtype)
     if call is not None:
         result = _norm(call, ord, axis)
         if result is not None:
             return call.finish(result)
-    if type(x) is np.ndarray and x.dtype.kind == "f" and x.size < _LEAST:
+    if type(x) is np.ndarray and x.dtype.kind == "f" and call is None:
         result = np.linalg.norm(in_order(x).astype(FLOAT64, copy=False), ord, axis, keepdims)
         return result.astype(native(x.dtype), copy=False)
     return np.linalg.norm(x, ord, axis, keepdims)
@@ -127,7 +125,7 @@ def logsumexp(
     np.float64(1000.6931)
     """
     if b is None and not return_sign:
-        call = reduction(a, axis, None, {"keepdims": keepdims}, backend, 1, float_dtype)
+        call = reduction(a, axis, None, {"keepdims": keepdims}, backend, "logsumexp", float_dtype)
         if call is not None:
             return call.finish(call.kernels.logsumexp(call.a, call.axes))
     from scipy.special import logsumexp as scipy_logsumexp

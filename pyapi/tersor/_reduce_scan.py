@@ -16,8 +16,6 @@ from ._reduce import (
     sum_dtype,
 )
 
-_LEAST = 4_096  # elements from which on a kernel is faster than NumPy, float32 and float64
-
 
 @numpy_function(np.cumsum, ACCURATE)
 def cumsum(
@@ -110,7 +108,7 @@ def _scan(
 
     call = None
     if not isinstance(axis, tuple):
-        call = reduction(a, axis, None, {}, backend, _LEAST, target)
+        call = reduction(a, axis, None, {}, backend, "scan", target)
     if call is not None:
         x, along = (call.a.reshape(-1), 0) if axis is None else (call.a, call.axes[0])
         if out is not None and not fits(out, x.shape, call.dtype):
@@ -122,7 +120,8 @@ def _scan(
     wide = np.dtype(np.float64) if call.dtype.itemsize == 2 else call.dtype
     result = call.kernels.scan(op, x, along, wide)
     if x.dtype.kind not in "biu":
-        call.warn_like(lambda: function(call.a, axis), result.take(-1, axis=along))
+        last = result.take(-1, axis=along)
+        call.warn_like(lambda: function(call.a, axis), last, np.add.accumulate)
     result = result.astype(call.dtype, copy=False)
     if out is None:
         return result

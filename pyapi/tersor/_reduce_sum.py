@@ -18,10 +18,6 @@ from ._reduce import (
     sum_dtype,
 )
 
-# Elements from which on a kernel, which takes 10 us to start, is faster than NumPy: float32 and
-# float64, one NumPy pass and several.
-_ONE_PASS, _PASSES = 16_384, 4_096
-
 
 @numpy_function(np.sum, ACCURATE)
 def sum(
@@ -129,8 +125,7 @@ def _accumulate(
     def target(own: Any) -> Any:
         return result_dtype(dtype, sum_dtype(own))
 
-    least = _PASSES if ufunc is None else _ONE_PASS
-    call = reduction(a, axis, out, options, backend, least, target)
+    call = reduction(a, axis, out, options, backend, op, target)
     if call is None:
         if ufunc is not None and type(a) is np.ndarray:
             function = ufunc.reduce  # what NumPy's function comes to

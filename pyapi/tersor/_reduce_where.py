@@ -8,9 +8,6 @@ from numpy.typing import ArrayLike
 
 from ._reduce import NO_VALUE, given, numpy_function, reduction
 
-# Elements from which on a kernel, which takes 10 us to start, is faster than NumPy.
-_ONE_PASS, _PASSES = 16_384, 4_096
-
 
 @numpy_function(np.argmin)
 def argmin(
@@ -99,8 +96,8 @@ def _position(
 ) -> Any:
     skip, call = op.startswith("nan"), None
     if not isinstance(axis, tuple):
-        least = _PASSES if skip else _ONE_PASS
-        call = reduction(a, axis, out, options, backend, least, lambda own: np.dtype(np.intp))
+        name = "nanarg" + op[3:] if skip else "arg" + op
+        call = reduction(a, axis, out, options, backend, name, lambda own: np.dtype(np.intp))
     if call is None:
         return function(a, axis=axis, out=out, **options)
     x, along = (call.a.reshape(-1), 0) if axis is None else (call.a, call.axes[0])
@@ -165,7 +162,7 @@ def _truth(
     options: dict[str, Any],
     backend: str | None,
 ) -> Any:
-    call = reduction(a, axis, out, options, backend, _ONE_PASS, lambda own: np.dtype(np.bool_))
+    call = reduction(a, axis, out, options, backend, op, lambda own: np.dtype(np.bool_))
     if call is None:
         return function(a, axis=axis, out=out, **options)
     return call.finish(call.reduce(op))
@@ -182,8 +179,8 @@ def count_nonzero(
     >>> tersor.count_nonzero(np.array([0.0, -0.0, np.nan]))
     np.int64(1)
     """
-    options = {"keepdims": keepdims}
-    call = reduction(a, axis, None, options, backend, _ONE_PASS, lambda own: np.dtype(np.intp))
+    name, options = "count_nonzero", {"keepdims": keepdims}
+    call = reduction(a, axis, None, options, backend, name, lambda own: np.dtype(np.intp))
     if call is None:
         return np.count_nonzero(a, axis, **options)
     return call.finish(call.reduce("count_nonzero"))

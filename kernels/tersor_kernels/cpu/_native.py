@@ -75,6 +75,21 @@ def array_at(address, dtype):
     return carray(_pointer(address, dtype), _ENDLESS)
 
 
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at an address, which need not be valid."""
+
+    def codegen(context, builder, sig, args):
+        pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], signature)
+        read, keep, data = i32(0), i32(3), i32(1)
+        builder.call(function, [builder.inttoptr(args[0], pointer), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(address), codegen
+
+
 @njit(forceinline=True)
 def at(args, i):
     """The int64 number i of those at an address."""

@@ -25,12 +25,11 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._native import DATA, LOCAL, address, array_at, at, call, local_array, run
+from ._native import DATA, LOCAL, address, array_at, at, call, local_array, prefetch, run
 from ._parallel import workers
 from ._reduce_ops import (
     ARGS,
     CENTRED,
-    PARTS,
     SETTLED,
     LogSumExp,
     accumulator,
@@ -40,6 +39,8 @@ from ._reduce_ops import (
     lift,
     load,
     merge,
+    parts_of,
+    planes_of,
     result_type,
     store,
 )
@@ -48,15 +49,17 @@ LANES, LEAF = 16, 4096
 SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
 _GROUP = 8 * LANES
 _MAX_WIDTH = 1024  # columns of a tile: runs of 4 KB of float32, and lanes that stay in an L2 cache
+_AHEAD = 8192  # bytes: prefetching makes runs from memory up to twice as fast
+_RUNS_BLOCK = 65536  # elements of a block of runs
 _GATHERED = 16384  # elements that a tile copies together at a time
 RUN, DENSE, WIDE, GATHER = range(4)
 _CLEAR, _FOLD, _RUN, _NUMBER, _MERGE, _STORE, _TOTAL = range(7)
 # What a block finds in its int64 arguments, in this order.
 (
     _X, _OUT, _FLAGS,
-    _CODE, _CENTRE_CODE, _COPY_CODE, _PLANES, _LEAVES, _PROBE, _FINAL, _NUMBERED, _MODE,
+    _CODE, _CENTRE_CODE, _COPY_CODE, _HELD, _PLANES, _LEAVES, _PROBE, _FINAL, _NUMBERED, _MODE,
     _WIDTH, _COLUMNS, _PLACES, _RUNS, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
-) = range(24)  # fmt: skip
+) = range(25)  # fmt: skip
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
@@ -72,10 +75,12 @@ def _core(kind, dtype):
     _STORE   x[offset...] = a[start...], one number each, in the dtype of the result
     _TOTAL   merge results x[0...] with those that are `stride` further on
     """
-    lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), PARTS.get(kind, 1)
+    lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), parts_of(kind, dtype)
+    whole, flagged = planes_of(kind, dtype) == 1, planes_of(kind, dtype) < parts
     op, one, numbered = kind(), identity(kind, dtype), kind in ARGS
     planes = parts + (kind in CENTRED)
-    bits = np.dtype(f"u{np.dtype(lane).itemsize}")
+    bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), dtype.itemsize
+    group_bytes = _GROUP * itemsize
     last_plane = (planes - 1) * LANES
     if planes * LANES > LOCAL:
         raise ValueError(f"{planes} planes of {LANES} lanes are more than {LOCAL} numbers")
@@ -105,19 +110,22 @@ def _core(kind, dtype):
         store(op, a, size, j, join(op, load(op, a, size, j), other))
 
     @njit(forceinline=True)
-    def fold_run(a, size, x, i, rows):
+    def fold_run(a, size, x, i, address, rows):
         lanes, acc = _u(LANES), local_array(lane)
         for part in range(_u(parts)):
             for j in range(lanes):
-                acc[part * lanes + j] = lane(0) if numbered and part > _u(0) else one
+                acc[part * lanes + j] = one if part == _u(0) else lane(0)
         if planes > parts:
             for j in range(lanes):
                 acc[_u(last_plane) + j] = a[_u(parts) * size]
         row = 0
         for _ in range(rows // _GROUP):
+            for line in range(group_bytes // 64):
+                prefetch(address + _AHEAD + 64 * line)
             for j in range(lanes):
                 fold_group(acc, lanes, j, x, i + j, lanes, row)
             i += _u(_GROUP)
+            address += group_bytes
             row += 8
         for _ in range(rows % _GROUP // LANES):
             for j in range(lanes):
@@ -144,14 +152,15 @@ def _core(kind, dtype):
 
     @njit
     def core(job, a, size, start, x, offset, stride, rows, n, row):
+        address = x + offset * itemsize
         raw, out = array_at(a, bits), array_at(x, result)
         a, x = array_at(a, lane), array_at(x, dtype)
         size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
         if job == _RUN:
-            fold_run(a, size, x, i, rows)
+            fold_run(a, size, x, i, address, rows)
         elif job == _CLEAR:
             for part in range(parts):
-                value = lane(0) if numbered and part > 0 else one
+                value = one if part == 0 else lane(0)
                 for j in range(n):
                     a[_u(part) * size + start + j] = value
         elif job == _NUMBER:
@@ -164,11 +173,14 @@ def _core(kind, dtype):
             if numbered and start == 0:  # the bits of an extremum
                 for j in range(n):
                     out[i + j] = raw[j]
+            elif flagged:
+                for j in range(n):
+                    out[i + j] = a[start + j] if a[size + start + j] == 0 else np.nan
             else:
                 for j in range(n):
                     out[i + j] = a[start + j]
         elif job == _TOTAL:
-            if parts == 1:
+            if whole:
                 for j in range(n):
                     out[j] = merge(op, out[j], out[j + stride])
         else:
@@ -299,7 +311,7 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
 def _find_centres(args, a, size, offset, first, rows, w, copy):
     """Set the plane of centres, for every lane, from the first few elements or, if NaN, all."""
     code, probe = at(args, _CENTRE_CODE), min(rows, at(args, _PROBE))
-    centres, plane = array_at(a, np.float64), (at(args, _PLANES) - 1) * size
+    centres, plane = array_at(a, np.float64), (at(args, _HELD) - 1) * size
     _fold_tile(code, a, size, args, offset, first, probe, w, copy)
     for j in range(w):
         if centres[_u(j)] != centres[_u(j)] and probe < rows:
@@ -320,7 +332,7 @@ def _fold_leaf(args, a, o, leaf, begin, end):
     first = leaf * LEAF
     rows = min(LEAF, n - first)
     size = min(LANES, rows) * width
-    copy = a + 8 * planes * size
+    copy = a + 8 * at(args, _HELD) * size
     for c in range(begin, end, width):
         result = _u(o * inner + c)
         offset = o * at(args, _SO) + c * at(args, _SI)
@@ -366,7 +378,7 @@ def _merge_leaves(code, out, leaves, n):
 @njit
 def _fold_rows(code, x, m, n, out):
     """Fold m rows of n neighbours in memory into row 0 of `out`, on this thread."""
-    scratch = np.empty(1)
+    scratch = np.empty(2)
     x, out, a, leaves = at(x, 0), at(out, 0), scratch.ctypes.data, -(-n // LEAF)
     for leaf in range(leaves):
         first = leaf * LEAF
@@ -379,7 +391,7 @@ def _fold_rows(code, x, m, n, out):
 
 @cache
 def row_folder(kind, dtype):
-    """What `fold_rows` needs to know of an operation whose accumulator is one number."""
+    """What `fold_rows` needs to know of an operation whose result is one number."""
     return core(kind, dtype)[0], np.dtype(result_type(kind, dtype))
 
 
@@ -439,14 +451,15 @@ def plan_fold(kind, dtype, place):
         mode, width = GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, _GROUP), _MAX_WIDTH)
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
-    runs = max(1, BLOCK // (leaf * columns)) * (4 if leaves > 512 else 1) if leaves > 1 else 1
+    runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
     blocks = -(-outer // places) * -(-leaves // runs) * -(-inner // columns)
-    planes = PARTS.get(kind, 1) + (kind in CENTRED)
+    held, planes = parts_of(kind, dtype) + (kind in CENTRED), planes_of(kind, dtype)
     copied = min(leaf * width, max(_GATHERED, _GROUP * width)) if mode == GATHER else 0
     constants = [
         core(kind, dtype)[0],
         core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
         _copy(dtype.itemsize)[0] if mode == GATHER else 0,
+        held,
         planes,
         leaves,
         LEAF if kind is LogSumExp else 1,
@@ -469,7 +482,7 @@ def plan_fold(kind, dtype, place):
     return Fold(
         constants=np.array(constants, np.int64),
         blocks=blocks,
-        scratch=8 * planes * min(LANES, leaf) * width + copied * dtype.itemsize,
+        scratch=8 * held * min(LANES, leaf) * width + copied * dtype.itemsize,
         work=n * outer * inner * dtype.itemsize // 16 * (8 if kind is LogSumExp else 1),
         shape=(planes, leaves, outer, inner),
         dtype=result_type(kind, dtype),

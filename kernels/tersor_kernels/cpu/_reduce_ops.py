@@ -9,6 +9,7 @@ element of its lane it is.
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
@@ -145,8 +146,7 @@ OPS = {
     "logsumexp": LogSumExp,
 }
 ARGS = (ArgMax, ArgMin, NanArgMax, NanArgMin)
-# Numbers in an accumulator; 1 otherwise.
-PARTS = {Moments: 2, NanMoments: 3, LogSumExp: 2, **dict.fromkeys(ARGS, 2)}
+_PARTS = {Moments: 2, NanMoments: 3, LogSumExp: 2, **dict.fromkeys(ARGS, 2)}
 # Operations with a centre, and the one that finds it.
 CENTRED = {Moments: FirstNumber, NanMoments: FirstNumber, LogSumExp: WideMax}
 # Operations that one element can settle, and the result that is final.
@@ -155,6 +155,19 @@ _EXTREMA = (Max, Min, NanMax, NanMin, WideMax, *ARGS)
 _LARGEST = (Max, NanMax, WideMax, ArgMax, NanArgMax)
 _COUNTS = (CountNonzero, CountNumbers)
 _FLAGS = (Any, All, AnyInf)
+
+
+def parts_of(op, dtype):
+    """How many numbers an accumulator of `dtype` is.
+
+    Max and Min of floats are two, the other says whether there is a NaN: half the instructions.
+    """
+    return _PARTS.get(op, 2 if op in (Max, Min) and dtype.kind == "f" else 1)
+
+
+def planes_of(op, dtype):
+    """How many numbers the engine returns: the parts, then the centre."""
+    return 1 if op in (Max, Min) else parts_of(op, dtype) + (op in CENTRED)
 
 
 def accumulator(op, dtype):
@@ -221,6 +234,8 @@ def _lift(op, x, c):
         return lambda op, x, c: abs(cast(x))
     if op is SumSquares:
         return lambda op, x, c: cast(x) * cast(x)
+    if op in (Max, Min) and isinstance(x, types.Float):
+        return lambda op, x, c: (x, x != x)
     if op in (Max, Min, WideMax):
         return lambda op, x, c: cast(x)
     if op in (ArgMax, ArgMin):
@@ -270,10 +285,13 @@ def _merge(op, a, b):
         return lambda op, a, b: b if b[0] > a[0] else a
     if op is NanArgMin:
         return lambda op, a, b: b if b[0] < a[0] else a
-    parts = PARTS.get(op, 1)
-    if parts == 2:
+    if op is Max and isinstance(a, types.BaseTuple):
+        return lambda op, a, b: (b[0] if b[0] > a[0] else a[0], a[1] | b[1])
+    if op is Min and isinstance(a, types.BaseTuple):
+        return lambda op, a, b: (b[0] if b[0] < a[0] else a[0], a[1] | b[1])
+    if op in (Moments, LogSumExp):
         return lambda op, a, b: (a[0] + b[0], a[1] + b[1])
-    if parts == 3:
+    if op is NanMoments:
         return lambda op, a, b: (a[0] + b[0], a[1] + b[1], a[2] + b[2])
     if op in (Prod, NanProd):
         return lambda op, a, b: a * b
@@ -324,7 +342,9 @@ def store(op, a, size, j, value):
 
 @overload(load, jit_options=_INLINE)
 def _load(op, a, size, j):
-    parts = PARTS.get(op.instance_class, 1)
+    parts = parts_of(op.instance_class, as_dtype(a.dtype))
+    if parts == 2 and op.instance_class in (Max, Min):
+        return lambda op, a, size, j: (a[j], a[j + size] != 0)
     if parts == 2:
         return lambda op, a, size, j: (a[j], a[j + size])
     if parts == 3:
@@ -334,7 +354,7 @@ def _load(op, a, size, j):
 
 @overload(store, jit_options=_INLINE)
 def _store(op, a, size, j, value):
-    parts = PARTS.get(op.instance_class, 1)
+    parts = parts_of(op.instance_class, as_dtype(a.dtype))
 
     def one(op, a, size, j, value):
         a[j] = value
@@ -360,5 +380,5 @@ def context(op, a, size, j, row):
 def _context(op, a, size, j, row):
     if op.instance_class not in CENTRED:
         return lambda op, a, size, j, row: row
-    parts = np.uintp(PARTS[op.instance_class])
+    parts = np.uintp(_PARTS[op.instance_class])
     return lambda op, a, size, j, row: a[parts * size + j]

@@ -32,7 +32,7 @@ def _any_order(op, dtype):
     return op in _ANY_ORDER or (dtype.kind in "iu" and op in _EXACT_OF_INTEGERS)
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """What the plan says of one operation over arrays of one dtype, shape and strides."""
 
     fold: Fold
@@ -60,7 +60,7 @@ def _step(op, dtype, shape, strides, axes):
     fold, kept = plan_fold(OPS[op], dtype, place), sorted(order)
     shape = (*fold.shape[:2], *(shape[axis] for axis in order))
     transposed = None if order == kept else (0, 1, *(2 + order.index(axis) for axis in kept))
-    return Step(fold, moved, shape, transposed, tuple(kept.index(axis) for axis in rest))
+    return _Step(fold, moved, shape, transposed, tuple(kept.index(axis) for axis in rest))
 
 
 @lru_cache(maxsize=4096)
