@@ -85,7 +85,7 @@ def _core(kind, dtype):
     if planes * LANES > LOCAL:
         raise ValueError(f"{planes} planes of {LANES} lanes are more than {LOCAL} numbers")
 
-    @njit(forceinline=True)
+    @njit(cache=False, forceinline=True)
     def fold_group(a, size, q, x, p, stride, row):
         c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
         c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
@@ -99,18 +99,18 @@ def _core(kind, dtype):
         high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
         store(op, a, size, q, merge(op, load(op, a, size, q), merge(op, low, high)))
 
-    @njit(forceinline=True)
+    @njit(cache=False, forceinline=True)
     def fold_one(a, size, q, x, p, row):
         e = lift(op, x[p], context(op, a, size, q, row))
         store(op, a, size, q, merge(op, load(op, a, size, q), e))
 
-    @njit(forceinline=True)
+    @njit(cache=False, forceinline=True)
     def join_at(a, size, j, distance):
         other = load(op, a, size, j + distance)
         store(op, a, size, j, join(op, load(op, a, size, j), other))
 
-    @njit(forceinline=True)
-    def fold_run(a, size, x, i, address, rows):
+    @njit(cache=False, forceinline=True)
+    def fold_run(a, size, x, i, address, rows, row):
         lanes, acc = _u(LANES), local_array(lane)
         for part in range(_u(parts)):
             for j in range(lanes):
@@ -118,7 +118,6 @@ def _core(kind, dtype):
         if planes > parts:
             for j in range(lanes):
                 acc[_u(last_plane) + j] = a[_u(parts) * size]
-        row = 0
         for _ in range(rows // _GROUP):
             for line in range(group_bytes // 64):
                 prefetch(address + _AHEAD + 64 * line)
@@ -157,7 +156,7 @@ def _core(kind, dtype):
         a, x = array_at(a, lane), array_at(x, dtype)
         size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
         if job == _RUN:
-            fold_run(a, size, x, i, address, rows)
+            fold_run(a, size, x, i, address, rows, row)
         elif job == _CLEAR:
             for part in range(parts):
                 value = one if part == 0 else lane(0)
