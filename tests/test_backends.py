@@ -24,6 +24,8 @@ def test_a_backend_that_does_not_own_the_array_is_refused():
         tersor.softmax(X, backend="cuda")
     with pytest.raises(ValueError, match=r"backend must be one of 'cuda', 'cpu', .*got 'gpu'"):
         tersor.softmax(X, backend="gpu")
+    with pytest.raises(TypeError, match="backend must be None or a str, got array"):
+        tersor.softmax(X, backend=X)
 
 
 def test_a_cupy_array_goes_to_cuda(monkeypatch):
@@ -100,9 +102,35 @@ class TestTorch:
         want = tersor.softmax(x.float().numpy().astype(ml_dtypes.bfloat16), axis=1)
         assert_identical(got.float().numpy(), want.astype(np.float32))
 
+    def test_the_first_argument_may_be_named(self, torch):
+        got = tersor.softmax(axis=1, x=torch.from_numpy(X))
+        assert isinstance(got, torch.Tensor)
+        by_array = tersor.prune(w=X, k=2, scores=torch.from_numpy(X))
+        assert isinstance(by_array, np.ndarray)
+
+    def test_out_is_returned(self, torch):
+        x, out = torch.from_numpy(X), torch.empty(2, 3, dtype=torch.float64)
+        assert tersor.prune(x, 0.5, out=out) is out
+        assert_identical(out.numpy(), tersor.prune(X, 0.5))
+        row = out[0]
+        assert tersor.median(x, 0, row) is row
+
     def test_gradients_are_not_lost_silently(self, torch):
         with pytest.raises(TypeError, match="requires grad"):
             tersor.softmax(torch.ones(3, requires_grad=True))
+        with pytest.raises(TypeError, match="requires grad"):
+            tersor.prune(X, 0.5, scores=torch.ones(2, 3, requires_grad=True))
+
+    def test_bfloat16_beside_an_array(self, torch):
+        got = tersor.prune(X, 0.5, scores=torch.arange(6).reshape(2, 3).to(torch.bfloat16))
+        assert_identical(got, tersor.prune(X, 0.5))
+
+    def test_tensors_without_an_array_of_their_kind_are_refused(self, torch):
+        for x in (torch.ones(3).to(torch.float8_e5m2), torch.ones(3, dtype=torch.complex64).conj()):
+            with pytest.raises(TypeError, match=f"the {x.dtype} tensor can not be seen as an arr"):
+                tersor.softmax(x)
+        with pytest.raises(TypeError, match="torch has no tensors of int4: give arrays instead"):
+            tersor.quantize_linear(torch.ones(3), 1.0, output_dtype="int4")
 
     def test_sparse_tensors_are_refused(self, torch):
         with pytest.raises(TypeError, match="must be dense on cpu or cuda"):

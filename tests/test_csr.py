@@ -572,6 +572,9 @@ def test_quantized_errors(backend):
     parts = {name: getattr(q, name) for name in ("data", "indices", "indptr", "scale", "shape")}
     with pytest.raises(TypeError, match="data must be int8, got float64"):
         make(**parts | {"data": np.ones(3)})
+    for shape in (None, 3, [3, 4], (3,), (3, 4, 1), (3, -4)):
+        with pytest.raises(TypeError, match=r"shape must be a tuple \(rows, columns\), got"):
+            make(**parts | {"shape": shape})
     with pytest.raises(TypeError, match="indptr must be an array, got list"):
         make(**parts | {"indptr": [0, 1, 2, 3]})
     with pytest.raises(TypeError, match="scale must be float32 or float64, got int64"):

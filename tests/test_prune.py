@@ -1,4 +1,5 @@
 import itertools
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -157,6 +158,8 @@ def test_n_of_m(backend, pattern, n, m):
 def test_blocks(backend):
     w = np.arange(24, dtype=np.float32).reshape(4, 6)
     mask = tersor.prune_mask(w, 0.25, pattern=(2, 2), backend=backend)
+    for pattern in ((1, 1), (4, 6), (2, None)):  # an array of its own, whatever the blocks
+        assert tersor.prune_mask(w, 1.0, pattern=pattern, backend=backend).flags.writeable
     assert mask.sum() == 8 and mask[2:, 2:].all()  # the 1.5 best of 6 blocks, rounded up
     channel = tersor.prune(w, k=1, pattern=(None, 1), backend=backend)
     assert_identical(channel, np.where(np.arange(6) == 5, w, np.float32(0)))
@@ -315,6 +318,8 @@ def test_global_scores_and_mixed_dtypes(backend):
     scores = [np.array([9.0, 8]), np.array([-9.0, -8]), np.array([1.0, 0])]
     got = tersor.prune_global(tensors, 0.5, scores=scores, backend=backend)
     assert [x.tolist() for x in got] == [[1, 2], [0, 0], [5, 0]]
+    pair = namedtuple("Pair", "a b")(*tensors[:2])
+    assert type(tersor.prune_global(pair, 0.5, backend=backend)) is type(pair)
     assert tersor.prune_global([], 0.5, backend=backend) == []
     assert tersor.prune_global({}, 0.5, backend=backend) == {}
 
@@ -351,7 +356,11 @@ W = np.arange(12.0).reshape(3, 4)
     [
         ({}, ValueError, "exactly one of retain_ratio, k, threshold, pattern must be given"),
         ({"retain_ratio": 0.5, "k": 3}, ValueError, "got retain_ratio, k"),
-        ({"pattern": (1, 1)}, ValueError, "exactly one of retain_ratio, k, threshold must"),
+        (
+            {"pattern": (1, 1)},
+            ValueError,
+            "exactly one of retain_ratio, k, threshold must be given with a pattern of blocks",
+        ),
         ({"retain_ratio": 1.1}, ValueError, r"retain_ratio must be in 0\.\.1, got 1\.1"),
         ({"retain_ratio": np.nan}, ValueError, r"retain_ratio must be in 0\.\.1, got nan"),
         ({"retain_ratio": "half"}, TypeError, "retain_ratio must be a number, got 'half'"),
@@ -427,7 +436,7 @@ def test_nan_is_refused_before_anything_is_written(backend):
         (
             lambda: tersor.prune_global([W], 0.5, scores=[W[0]]),
             ValueError,
-            "scores must have the shape",
+            r"scores\[0\] must have the shape of tensors\[0\], \(3, 4\), got \(4,\)",
         ),
         (
             lambda: tersor.retain_schedule(0, begin=2, end=1, final=0.5),

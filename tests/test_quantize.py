@@ -443,6 +443,8 @@ def test_quantized_array():
         ({"source_dtype": "int8"}, "source_dtype must be 'float16', 'bfloat16'"),
         ({"axis": 2}, "axis must be None or in 0..1, got 2"),
         ({"axis": None}, r"scale must have shape \(\), got \(4,\)"),
+        ({"block_size": 0}, r"block_size must be in 1\.\.2\*\*63-1, got 0"),
+        ({"axis": None, "block_size": 2}, "block_size=2 needs an axis, got None"),
         ({"shape": (4, 7)}, r"data must have shape \(4, 7\), got \(4, 6\)"),
         ({"zero_point": np.zeros(3, np.int8)}, r"zero_point must have shape \(4,\), got \(3,\)"),
     ],
@@ -463,6 +465,7 @@ def test_quantized_array_checks_its_parts(change, message):
         ({"zero_point": np.zeros(4, int)}, "zero_point must be int8, got int64"),
         ({"shape": [4, 6]}, r"shape must be a tuple of ints, got \[4, 6\]"),
         ({"axis": 0.0}, "axis must be an int, got 0.0"),
+        ({"nan_count": None}, "nan_count must be an int, got None"),
     ],
 )
 def test_quantized_array_checks_types(change, message):
@@ -489,7 +492,8 @@ X = np.ones((3, 4), np.float32)
         ({"symmetric": "no"}, TypeError, "symmetric must be True or False, got 'no'"),
         ({"percentile": "99"}, TypeError, "percentile must be a number, got '99'"),
         ({"method": np.ones(3)}, ValueError, "method must be 'absmax'"),
-        ({"block_size": 0}, ValueError, "block_size must be at least 1, got 0"),
+        ({"block_size": 0}, ValueError, r"block_size must be in 1\.\.2\*\*63-1, got 0"),
+        ({"block_size": 2**63}, ValueError, r"block_size must be in 1\.\.2\*\*63-1, got 9223"),
         ({"block_size": 2.0}, TypeError, "block_size must be an int, got 2.0"),
         (
             {"method": "best"},
@@ -566,6 +570,18 @@ def test_one_scale_and_zero_point_stand_for_all(backend, options):
     assert_identical(tersor.fake_quantize(x, scale=0.02, **options)[0], want_of(x, scale, options))
 
 
+@pytest.mark.parametrize("method", ["absmax", "mse"])
+def test_blocks_longer_than_the_axis_take_no_more_memory(backend, method):
+    x = hostile("normal", (4, 10))
+    for axis, size in ((0, 4), (1, 10)):
+        options = {"axis": axis, "method": method, "backend": backend}
+        got = tersor.quantize(x, block_size=2**62, **options)
+        want = tersor.quantize(x, block_size=size, **options)
+        assert_identical(got.data, want.data)
+        assert got.scale.shape == want.scale.shape
+        assert_identical(tersor.dequantize(got, backend=backend), want.dequantize())
+
+
 def want_of(x, scale, options):
     return tersor.quantize(x, scale=scale, **options).dequantize()
 
@@ -586,6 +602,12 @@ def test_errors_of_arrays():
         q.dequantize("int8")
     with pytest.raises(ValueError, match=r"out must have shape \(3, 4\), got \(4, 3\)"):
         tersor.dequantize(q, out=np.empty((4, 3), "f"))
+    with pytest.raises(TypeError, match=r"dtype of out must be one of float16, .*, got int8"):
+        tersor.dequantize(q, out=np.empty((3, 4), np.int8))
+    with pytest.raises(TypeError, match=r"dtype must be one of float16, .*, got array"):
+        q.dequantize(X)
+    with pytest.raises(TypeError, match="out must be an array, got list"):
+        tersor.dequantize(q, out=[1.0])
     with pytest.raises(TypeError, match="out must have dtype float64, got float32"):
         tersor.dequantize(q, dtype="float64", out=np.empty((3, 4), "f"))
     read_only = np.empty((3, 4), "f")

@@ -244,7 +244,7 @@ X, Q = np.ones((3, 4), np.float32), np.ones((3, 4), np.uint8)
             ValueError,
             r"scale must have shape \(3, 2\), got \(4,\)",
         ),
-        ((X, 1.0), {"block_size": -1}, ValueError, "block_size must be 0 or more, got -1"),
+        ((X, 1.0), {"block_size": -1}, ValueError, r"block_size must be in 0\.\.2\*\*63-1, got -1"),
         ((X, 1.0), {"block_size": 2.0}, TypeError, "block_size must be an int, got 2.0"),
         ((X, 1.0, np.int8([1, 1])), {}, ValueError, r"zero_point must have shape \(\), got \(2,\)"),
         ((X, 1.0, 1.0), {}, TypeError, r"zero_point must be one of int8, .*, got float64"),

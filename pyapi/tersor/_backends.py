@@ -66,6 +66,8 @@ def kernels(op: str, x: object, backend: str | None = None) -> Any:
     """
     if backend is None and type(x) is np.ndarray:
         return _kernel_module(op, "cpu")
+    if not (backend is None or isinstance(backend, str)):
+        raise TypeError(f"backend must be None or a str, got {backend!r:.60}")
     for candidate in BACKENDS:
         if backend in (None, candidate.name) and candidate.owns(x):
             return _kernel_module(op, candidate.name)
@@ -92,6 +94,8 @@ def as_array(x: Any, name: str) -> Any:
         raise TypeError(f"{name} must be a plain array, got the subclass {_describe(x)}")
     if _describe(x) == "dask.Array":
         raise TypeError(f"{name} is a lazy dask array: use its map_blocks, or .compute() it first")
+    if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+        return _from_torch(x)
     if not isinstance(x, (list, tuple, int, float, complex)) and not hasattr(x, "__array__"):
         raise TypeError(f"{name} must be an array or nested lists of numbers, got {_describe(x)}")
     try:
@@ -109,19 +113,23 @@ def array_function(function: Callable[P, R]) -> Callable[P, R]:
     Tensors are viewed through DLPack, without a copy, and so are the results. One `isinstance`
     where the first argument is a NumPy array; nothing imports torch.
     """
+    first_name = function.__code__.co_varnames[0]
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if (args and type(args[0]) is np.ndarray) or "torch" not in sys.modules:
             return function(*args, **kwargs)
         Tensor = sys.modules["torch"].Tensor
-        first = args[0] if args else None
+        first = args[0] if args else kwargs.get(first_name)
         if not any(isinstance(leaf, Tensor) for leaf in _leaves(first)):
             return function(*args, **kwargs)
         taken = _map_arrays(_from_torch, args)
         options = _map_arrays(_from_torch, kwargs)
-        result = function(*taken, **options)
-        out: Any = _map_arrays(_to_torch, result)
+        result: Any = function(*taken, **options)
+        views, given = (*taken, *options.values()), (*args, *kwargs.values())
+        # `out` itself where the function returned it.
+        tensors = [tensor for view, tensor in zip(views, given, strict=True) if view is result]
+        out: Any = tensors[0] if tensors else _map_arrays(_to_torch, result)
         return out  # type: ignore[no-any-return]
 
     return call
@@ -165,7 +173,10 @@ def _from_torch(x: Any) -> Any:
         raise TypeError(f"tensors must be dense on cpu or cuda, got {x.layout} on {x.device}")
     if x.dtype == torch.bfloat16:  # DLPack's bfloat16 has no NumPy dtype
         return np.from_dlpack(x.view(torch.uint16)).view(import_module("ml_dtypes").bfloat16)
-    return np.from_dlpack(x)
+    try:
+        return np.from_dlpack(x)
+    except (RuntimeError, BufferError) as error:  # of dtypes and lazy views that NumPy lacks
+        raise TypeError(f"the {x.dtype} tensor can not be seen as an array: {error}") from None
 
 
 def _to_torch(x: Any) -> Any:
@@ -175,5 +186,7 @@ def _to_torch(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         if x.dtype.name == "bfloat16":
             return torch.from_numpy(x.view(np.uint16)).view(torch.bfloat16)
+        if x.dtype.name in ("int4", "uint4"):
+            raise TypeError(f"torch has no tensors of {x.dtype}: give arrays instead")
         return torch.from_numpy(x)
     return torch.from_dlpack(x) if _is_cupy(x) else x

@@ -229,6 +229,7 @@ def groups(x: Any, axis: int | None, block_size: int | None) -> Any:
         return x.reshape(1, -1)
     if block_size is None:
         return np.moveaxis(x, axis, 0).reshape(x.shape[axis], -1 if x.size else 0)
+    block_size = min(block_size, max(1, x.shape[axis]))
     short = -x.shape[axis] % block_size
     if short:
         padding = np.full((*x.shape[:axis], short, *x.shape[axis + 1 :]), np.nan, x.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from ._arguments import check_array
+from ._arguments import as_index, check_array
 from ._backends import array_function, as_array, kernels
 from ._csr_array import check_all, csr_array
 from ._csr_product import Csr, check, times_dense
@@ -130,6 +130,9 @@ class QuantizedCSR:
     def __post_init__(self) -> None:
         for name in ("data", "indices", "indptr", "scale"):
             check_array(getattr(self, name), name)
+        is_pair = isinstance(self.shape, tuple) and len(self.shape) == 2
+        if not is_pair or any(as_index(n, "each length in shape") < 0 for n in self.shape):
+            raise TypeError(f"shape must be a tuple (rows, columns), got {self.shape!r:.60}")
         if self.data.dtype != np.int8:
             raise TypeError(f"data must be int8, got {self.data.dtype}")
         if self.scale.dtype not in (np.float32, np.float64):

@@ -39,6 +39,10 @@ def native(x: Any) -> Any:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
+def _is_one_of(option: Any, names: tuple[str, ...]) -> bool:
+    return isinstance(option, str) and option in names
+
+
 def _taken(a: Any, backend: str | None, small: int = SMALL) -> Any:
     """`a` as an array that the kernels should work on; None if it is NumPy's."""
     cupy = sys.modules.get("cupy")
@@ -58,13 +62,13 @@ def partition_job(
 ) -> tuple[Any, list[int], Callable[[Any], Any]] | None:
     """Rows, the places in ascending order, and the way back."""
     x, places = _taken(a, backend, SMALL_PARTITION), np.asarray(kth)
-    if x is None or kind != "introselect" or order is not None:
+    if x is None or not _is_one_of(kind, ("introselect",)) or order is not None:
         return None
     if axis is None:
         x, axis = x.reshape(-1), 0
     if places.dtype.kind not in "iu" or places.ndim > 1 or places.size == 0:
         return None
-    if not isinstance(axis, (int, np.integer)) or not -x.ndim <= axis < x.ndim:
+    if not (type(axis) is int or isinstance(axis, np.integer)) or not -x.ndim <= axis < x.ndim:
         return None
     n = x.shape[axis]
     if places.min() < -n or places.max() >= n:
@@ -105,7 +109,7 @@ def quantiles(
 ) -> Any:
     """The quantiles of each slice: of what is not NaN, or NaN where there is one."""
     x = _taken(a, backend)
-    if x is None or x.dtype.kind == "b" or weights is not None or method not in METHODS:
+    if x is None or x.dtype.kind == "b" or weights is not None or not _is_one_of(method, METHODS):
         return None
     is_weak = type(q) in (int, float)  # NumPy's: the result keeps the dtype of the array
     share = np.asarray(np.true_divide(q, 100) if is_percent else q)
@@ -176,7 +180,7 @@ def _finished(result: Any, out: Any) -> Any:
     """`result`, a scalar if 0-D; written to `out` if it fits, else None: NumPy knows the error."""
     if out is None:
         return result[()]
-    if np.shape(out) != result.shape or out.dtype != result.dtype:
+    if not isinstance(out, type(result)) or out.shape != result.shape or out.dtype != result.dtype:
         return None
     out[...] = result
     return out

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ._arguments import as_index, check_out, check_range, is_room, placed
 from ._backends import array_function, as_array, kernels
 from ._dtypes import as_float
-from ._quantized import check_scale, float_dtype, scale_shape
+from ._quantized import check_scale, result_float, scale_shape
 from ._rows import normalize_axis
 
 _RANGES = {
@@ -159,9 +159,7 @@ def dequantize_linear(
     along, block = _granularity(a.shape, s, axis, block_size)
     if zero is not None and zero.dtype.name != name:
         raise TypeError(f"zero_point must have the dtype of x, {a.dtype}, got {zero.dtype}")
-    if output_dtype is None:
-        output_dtype = getattr(out, "dtype", s.dtype)
-    dtype = float_dtype(output_dtype, "output_dtype")
+    dtype = result_float(output_dtype, "output_dtype", s.dtype, out)
     check_out(out, a.shape, dtype)
     shape = scale_shape(a.shape, along, block)
     s, zero = s.reshape(shape), None if zero is None else zero.reshape(shape).astype(np.int32)
@@ -233,8 +231,8 @@ def _granularity(
     """axis and block_size as the kernels take them, from the shape of the scales."""
     block_size = as_index(block_size, "block_size")
     if block_size:
-        if block_size < 0:
-            raise ValueError(f"block_size must be 0 or more, got {block_size}")
+        if not 0 <= block_size < 2**63:
+            raise ValueError(f"block_size must be in 0..2**63-1, got {block_size}")
         axis = normalize_axis(axis, len(shape), "x")
         want = scale_shape(shape, axis, block_size)
         if scale.shape != want:
@@ -271,7 +269,7 @@ def _parameters(scale: Any, zero_point: Any, name: str, ranges: Any) -> tuple[An
 def _integer_name(dtype: Any, argument: str, names: Iterable[str]) -> str:
     try:
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    except TypeError:
+    except (TypeError, ValueError):
         name = f"{dtype!r:.60}"
     if name in names:
         return name

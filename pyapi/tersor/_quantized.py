@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._arguments import as_index, check_one_of, check_out, is_room, placed
+from ._arguments import as_index, check_array, check_one_of, check_out, is_room, placed
 from ._backends import array_function, as_array, kernels
 from ._dtypes import FLOATS, bfloat16
 
@@ -80,8 +80,12 @@ class QuantizedArray:
             raise TypeError(f"shape must be a tuple of ints, got {self.shape!r:.60}")
         if self.axis is not None and not 0 <= as_index(self.axis, "axis") < self.ndim:
             raise ValueError(f"axis must be None or in 0..{self.ndim - 1}, got {self.axis}")
-        if self.block_size is not None and as_index(self.block_size, "block_size") < 1:
-            raise ValueError(f"block_size must be None or at least 1, got {self.block_size}")
+        if self.block_size is not None:
+            if not 1 <= as_index(self.block_size, "block_size") < 2**63:
+                raise ValueError(f"block_size must be in 1..2**63-1, got {self.block_size}")
+            if self.axis is None:
+                raise ValueError(f"block_size={self.block_size} needs an axis, got None")
+        as_index(self.nan_count, "nan_count")
         kind, data_shape = INTEGERS[self.dtype], self.shape
         byte = np.dtype(kind.storage).name
         if kind.bits == 4 and data_shape:
@@ -160,12 +164,21 @@ def check_scale(scale: Any) -> None:
 def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
     """The NumPy dtype of one of FLOATS; TypeError naming the argument otherwise."""
     try:
-        result: np.dtype[Any] = np.dtype(bfloat16() if dtype == "bfloat16" else dtype)
-    except TypeError:
+        is_short = isinstance(dtype, str) and dtype == "bfloat16"
+        result: np.dtype[Any] = np.dtype(bfloat16() if is_short else dtype)
+    except (TypeError, ValueError):
         raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {dtype!r:.60}") from None
     if result.name not in FLOATS:
         raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {result}")
     return result.newbyteorder("=")
+
+
+def result_float(dtype: Any, name: str, default: Any, out: Any) -> np.dtype[Any]:
+    """The dtype that is asked for, or that of `out`, or the default."""
+    if dtype is None and out is not None:
+        check_array(out, "out")
+        return float_dtype(out.dtype, "dtype of out")
+    return float_dtype(default if dtype is None else dtype, name)
 
 
 @array_function
@@ -208,9 +221,7 @@ def dequantize(
     """
     if not isinstance(q, QuantizedArray):
         raise TypeError(f"q must be a QuantizedArray, got {type(q).__name__}")
-    if dtype is None:
-        dtype = getattr(out, "dtype", q.source_dtype)
-    result_dtype = float_dtype(dtype, "dtype")
+    result_dtype = result_float(dtype, "dtype", q.source_dtype, out)
     check_out(out, q.shape, result_dtype)
     data = as_array(q.data, "data")
     module = kernels("quantize", data, backend)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_index, as_number, check_one_of, is_room
+from ._arguments import as_index, as_number, check_one_of, is_room, placed
 from ._backends import as_array
 from ._dtypes import FLOATS
 from ._rows import as_rows, normalize_axis
@@ -40,7 +40,9 @@ class Retain:
         names = [name for name, value in given.items() if value is not None]
         if len(names) != 1:
             got = ", ".join(names) or "none"
-            raise ValueError(f"exactly one of {', '.join(given)} must be given, got {got}")
+            where = "" if self.block is None else " with a pattern of blocks"
+            rule = f"exactly one of {', '.join(given)} must be given{where}"
+            raise ValueError(f"{rule}, got {got}")
         if axis is not None and (threshold is not None or self.block is not None):
             raise ValueError(f"axis must be None with threshold or blocks, got {axis}")
         if threshold is not None:
@@ -119,16 +121,21 @@ def as_numbers(x: Any, name: str) -> Any:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
-def as_scores(run: Any, w: Any, scores: Any, nan: str) -> Any:
-    """The scores of `w`, checked; NaN where `w` is."""
-    scores = as_numbers(scores, "scores")
+def as_scores(run: Any, w: Any, scores: Any, nan: str, place: str = "", of: str = "w") -> Any:
+    """The scores of `w`, checked; NaN where `w` is.
+
+    of : the name of `w`
+    place : in a container, where both are
+    """
+    name, of = f"scores{place}", f"{of}{place}"
+    scores = as_numbers(scores, name)
     if scores.shape != w.shape:
-        raise ValueError(f"scores must have the shape of w, {w.shape}, got {scores.shape}")
-    if check_nan(run, w, "w", nan):
+        raise ValueError(f"{name} must have the shape of {of}, {w.shape}, got {scores.shape}")
+    if check_nan(run, w, of, nan):
         if scores.dtype.kind in "iub":
-            raise ValueError(f"scores must be floats where w holds NaN, got {scores.dtype}")
+            raise ValueError(f"{name} must be floats where {of} holds NaN, got {scores.dtype}")
         scores = np.where(np.isnan(w), np.array(np.nan, scores.dtype), scores)
-    check_nan(run, scores, "scores", nan)
+    check_nan(run, scores, name, nan)
     return scores
 
 
@@ -185,11 +192,9 @@ def retained(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> 
     kept = by_rows(partial(run.prune_mask, magnitude=False, nan=nan), sums, how, None)
     each_entry = tuple(item for _ in block for item in (slice(None), None))
     pairs = [item for pair in zip(kept.shape, block, strict=True) for item in pair]
-    mask = np.broadcast_to(kept[each_entry], pairs).reshape(w.shape)
-    if out is None:
-        return mask
-    out[...] = mask
-    return out
+    mask = np.empty(pairs, np.bool_)
+    mask[...] = kept[each_entry]
+    return placed(mask.reshape(w.shape), out)
 
 
 def _block_shape(pattern: tuple[int | None, ...], shape: tuple[int, ...]) -> list[int]:

@@ -106,8 +106,8 @@ def scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
     """The Scheme of what a caller gave; TypeError or ValueError naming the argument."""
     try:
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    except TypeError:
-        name = repr(dtype)
+    except (TypeError, ValueError):
+        name = ""
     if name not in INTEGERS:
         raise TypeError(f"dtype must be one of {', '.join(INTEGERS)}, got {dtype!r:.60}")
     check_flag(symmetric, "symmetric")

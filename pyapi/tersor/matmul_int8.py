@@ -73,7 +73,7 @@ def matmul_int8(
     left, right = _operand(a, "a"), _operand(b, "b")
     try:
         dtype = None if out_dtype is None else np.dtype(out_dtype).newbyteorder("=")
-    except TypeError:
+    except (TypeError, ValueError):
         dtype = None
     if dtype not in (np.int32, np.int64):
         raise TypeError(f"out_dtype must be int32 or int64, got {out_dtype!r:.60}")

@@ -213,12 +213,15 @@ def prune_global(
         raise ValueError("scores must be a container like tensors, with the same names or length")
     weights, ranked = [], []
     for name in names:
-        label = f"tensors[{name!r}]"
-        w = as_numbers(tensors[name], label)
+        place = f"[{name!r}]"
+        w = as_numbers(tensors[name], f"tensors{place}")
         run = kernels("prune", w, backend)
-        check_nan(run, w, label, "raise")
+        check_nan(run, w, f"tensors{place}", "raise")
         weights.append(w)
-        ranked.append(w if scores is None else as_scores(run, w, scores[name], "raise"))
+        if scores is None:
+            ranked.append(w)
+        else:
+            ranked.append(as_scores(run, w, scores[name], "raise", place, "tensors"))
     counts = []
     if names:
         dtypes = {x.dtype for x in ranked}
@@ -235,7 +238,7 @@ def prune_global(
     ]
     if isinstance(tensors, dict):
         return dict(zip(names, pruned, strict=True))
-    return type(tensors)(pruned)
+    return type(tensors)(*pruned) if hasattr(tensors, "_fields") else type(tensors)(pruned)
 
 
 def retain_schedule(

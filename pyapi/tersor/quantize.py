@@ -260,8 +260,8 @@ def _plan(
         raise ValueError("seed needs rounding='stochastic'")
     if block_size is not None:
         block_size = as_index(block_size, "block_size")
-        if block_size < 1:
-            raise ValueError(f"block_size must be at least 1, got {block_size}")
+        if not 1 <= block_size < 2**63:
+            raise ValueError(f"block_size must be in 1..2**63-1, got {block_size}")
         axis = -1 if axis is None else axis
         if x.ndim == 0:
             raise ValueError("block_size needs an axis, got a 0-d array")

@@ -22,7 +22,7 @@ def _spread(values, shape, axis, block_size):
     if block_size is None:
         values = np.expand_dims(values, [i for i in range(len(shape)) if i != axis])
         return np.broadcast_to(values, shape)
-    return np.repeat(values, block_size, axis).take(range(shape[axis]), axis)
+    return np.repeat(values, min(block_size, shape[axis]), axis).take(range(shape[axis]), axis)
 
 
 def _fold(function, x, axis, block_size, start):
