@@ -1,94 +1,64 @@
-"""Files of named tensors in the safetensors format: read lazily, written whole or not at all.
-
-The library of that name is not used: its NumPy binding can not read bfloat16, and what it writes
-is readable by its owner alone. The format is a length, a JSON object and the bytes of the tensors.
-"""
+"""Files of named tensors in the safetensors format: read lazily, written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._dtypes import bfloat16
 
-_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
-_CODES = {name: code for code, name in _DTYPES.items()}
-_MAX_HEADER = 100_000_000  # the format's own limit
-
 
 class TensorFile(Mapping[str, NDArray[Any]]):
-    """The tensors of a safetensors file as read-only views of the mapped file.
+    """The tensors of a safetensors file as read-only arrays, each read when it is asked for.
 
     Raises ValueError where the file is not safetensors or is cut short, which is found at once,
-    and OSError where it can not be read.
+    OSError where it can not be read, and ImportError without the safetensors library.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = as_path(path, "path")
-        wrong = f"{path} is no safetensors file:"
-        size = self.path.stat().st_size
-        if size < 8:  # found before it is opened: a pipe would wait
-            raise ValueError(f"{wrong} its header does not fit in it")
-        with self.path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(size - 8, _MAX_HEADER):
-                raise ValueError(f"{wrong} its header does not fit in it")
-            try:
-                header = json.loads(file.read(length))
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{wrong} {error}") from None
-        if not isinstance(header, dict):
-            raise ValueError(f"{wrong} its header is no JSON object")
-        self.metadata: dict[str, str] = header.pop("__metadata__", {})
-        if not isinstance(self.metadata, dict):
-            raise ValueError(f"{wrong} its metadata are no JSON object")
-        for name, entry in header.items():
-            if not _fits(entry, size - 8 - length):
-                raise ValueError(f"{path}: the bytes of {name} do not fit in it")
-        self._entries: dict[str, Any] = header
-        is_empty = size == 8 + length  # which can not be mapped
-        self._bytes: NDArray[np.uint8] = (
-            np.empty(0, np.uint8) if is_empty else np.memmap(self.path, np.uint8, "r", 8 + length)
-        )
+        wrong = f"{path} is no safetensors file, or is damaged"
+        library = _library()
+        if self.path.is_fifo():  # opening it would wait
+            raise ValueError(f"{wrong}: it is a pipe")
+        with self.path.open("rb"):  # the library calls every failure "No such file"
+            pass
+        with _errors_of_library(self.path, wrong):
+            self._file = library.safe_open(self.path, "np")
+            self._names: dict[str, None] = dict.fromkeys(self._file.keys())
+            self.metadata: dict[str, str] = self._file.metadata() or {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        entry = self._entries[name]
-        if entry["dtype"] not in _DTYPES:
-            raise ValueError(f"{self.path}: {name} has the dtype {entry['dtype']}, not supported")
-        dtype = as_dtype(_DTYPES[entry["dtype"]]).newbyteorder("<")
-        start, stop = entry["data_offsets"]
-        if stop - start != prod(entry["shape"]) * dtype.itemsize:
-            raise ValueError(f"{self.path}: the bytes of {name} do not fit its shape")
-        return np.asarray(self._bytes[start:stop]).view(dtype).reshape(entry["shape"])
+        if name not in self._names:
+            raise KeyError(name)
+        dtype = self._file.get_slice(name).get_dtype()
+        if dtype == "BF16":
+            bfloat16()  # which NumPy knows once it is imported
+        try:
+            tensor: NDArray[Any] = self._file.get_tensor(name)
+        except Exception as error:  # of many types: float8, 100 axes, 2**60 entries of no bytes
+            wrong = f"{name} ({dtype}) can not be read as an array"
+            raise ValueError(f"{self.path}: {wrong}: {error}") from error
+        tensor.flags.writeable = False
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._names)
 
 
 def as_path(path: Any, name: str) -> Path:
@@ -114,18 +84,19 @@ def check_destination(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes its place at `path` once it is whole, or leaves no trace."""
+def whole_file(path: Path) -> Iterator[Path]:
+    """An empty file to write, which takes its place at `path` in the end, or leaves no trace."""
     check_destination(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with TemporaryDirectory(prefix=".tersor-", dir=path.parent) as folder:
+            file = Path(folder) / path.name
+            file.touch()
+            usual = file.stat().st_mode
             yield file
-        os.replace(temporary, path)
+            file.chmod(usual)  # the library's own file is readable by its owner alone
+            os.replace(file, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_tensors(
@@ -133,34 +104,39 @@ def write_tensors(
 ) -> None:
     """Write `tensors` to `path`, whole or not at all.
 
-    Raises OSError where that fails, TypeError for a dtype that the format has not.
+    Raises OSError where that fails, ValueError for a name or dtype that the format has not, and
+    ImportError without the safetensors library.
     """
-    header: dict[str, Any] = {"__metadata__": metadata}
-    # Wide entries first, so that each tensor starts at a multiple of its entry's size.
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    start = 0
-    for name in names:
-        tensor = tensors[name]
-        if name in header:
-            raise ValueError(f"tensors must not have the name {name!r}")
-        if tensor.dtype.name not in _CODES:
-            raise TypeError(f"tensor {name!r} has the dtype {tensor.dtype}, not supported")
-        stop = start + tensor.nbytes
-        code = _CODES[tensor.dtype.name]
-        header[name] = {"dtype": code, "shape": tensor.shape, "data_offsets": [start, stop]}
-        start = stop
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with whole_file(as_path(path, "path")) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in names:
-            little = np.ascontiguousarray(tensors[name], tensors[name].dtype.newbyteorder("<"))
-            file.write(little.reshape(-1).view(np.uint8).data)
+    path = as_path(path, "path")
+    if "__metadata__" in tensors:  # the library would write it over the metadata
+        raise ValueError("tensors must not have the name '__metadata__'")
+    # In C order: the library writes the memory as it lies.
+    plain = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    library = _library()
+    with whole_file(path) as file, _errors_of_library(path, f"{path} can not be written"):
+        library.numpy.save_file(plain, file, metadata)
 
 
-def _fits(entry: Any, size: int) -> bool:
-    """Whether a header's entry is well formed and its bytes are among `size`."""
-    match entry:
-        case {"dtype": str(), "shape": [*shape], "data_offsets": [int(start), int(stop)]}:
-            return 0 <= start <= stop <= size and all(isinstance(n, int) and n >= 0 for n in shape)
-    return False
+def _library() -> Any:
+    """The safetensors library; ImportError with the remedy where it is missing."""
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError(
+            "safetensors files need the safetensors library: pip install 'tersor[models]'"
+        ) from None
+    return safetensors
+
+
+@contextmanager
+def _errors_of_library(path: Path, wrong: str) -> Iterator[None]:
+    """What the library raises as the OSError that it tells of, or as a ValueError."""
+    try:
+        yield
+    except (OSError, _library().SafetensorError) as error:
+        if code := re.search(r"\(os error (\d+)\)", str(error)):
+            number = int(code[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        if isinstance(error, OSError):
+            raise
+        raise ValueError(f"{wrong}: {error}") from error

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,10 @@ def _compress(
         list[str] | None, typer.Option(help="Names to store as they are, as a glob; repeatable.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write no destination.")] = False,
-    report: Annotated[Path | None, typer.Option("--json", help="Write the rows here too.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the rows here too; an SQNR of inf or NaN is null."),
+    ] = None,
     force: _Force = False,
 ) -> None:
     """Prune and quantize the matrices of a safetensors file, each stored where it is smallest."""
@@ -73,7 +77,7 @@ def _compress(
         save(destination, small)
     if report is not None:
         with whole_file(report) as file:
-            file.write(json.dumps(rows, indent=1).encode())
+            file.write_text(json.dumps([_in_json(row) for row in rows], indent=1, allow_nan=False))
     _print(rows)
 
 
@@ -129,6 +133,11 @@ def _row(name: str, tensor: CompressedTensor, original: Any = None) -> dict[str,
     if original is not None and original.dtype.kind not in "iub":
         row["sqnr_db"] = sqnr(original, tensor.to_dense())
     return row
+
+
+def _in_json(row: dict[str, Any]) -> dict[str, Any]:
+    """`row` with null for an SQNR that is no number of JSON."""
+    return row if isfinite(row.get("sqnr_db", 0)) else row | {"sqnr_db": None}
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -13,7 +13,8 @@ is the one with the fewest bytes:
     csr      the entries that are not zero, their columns (uint16 where they fit), and row starts
 
 A tensor is never stored in more bytes than it had. Files are safetensors; the layout of each tensor
-is in the metadata entry "tersor".
+is in the metadata entry "tersor". Reading and writing them needs the safetensors library
+(`pip install 'tersor[models]'`).
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, CompressedTensor]) 
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, CompressedTensor]:
-    """Read what `save` wrote. The parts are views of the mapped file, read when they are used.
+    """Read what `save` wrote, all of its parts.
 
     Raises OSError where the file can not be read, ValueError where `save` has not written it so.
     """
@@ -267,8 +268,10 @@ def sqnr(original: NDArray[Any], approximation: NDArray[Any]) -> float:
     if not (np.isfinite(w).all() and np.isfinite(v).all()):
         return nan
     w = w.astype(np.float64)
-    noise = float(np.square(w - v).sum())
-    return inf if noise == 0 else 10 * float(np.log10(np.square(w).sum() / noise))
+    signal = np.square(w).sum()
+    np.subtract(w, v, out=w)
+    noise = np.square(w, out=w).sum()
+    return inf if noise == 0 else 10 * float(np.log10(signal / noise))
 
 
 def _check_options(retain_ratio: Any, dtype: Any, block_size: Any) -> None:
