@@ -589,6 +589,11 @@ def test_quantized_errors(backend):
         make.from_csr(np.eye(3), backend=backend)
     with pytest.raises(ValueError, match="x must have 4 entries along the summed axis, got 3"):
         q @ np.ones(3)
+    for call in (lambda: q @ sp.csr_array((4, 2)), lambda: q @ q):
+        with pytest.raises(TypeError, match=r"x must be dense, got a .*: multiply q.tocsr\(\)"):
+            call()
+    with pytest.raises(TypeError, match="a must be floats, got a QuantizedCSR: multiply it by @"):
+        tersor.csr_matmul(q, np.ones(4), backend=backend)
     with pytest.raises(ValueError, match="x must be 1-D or 2-D, got 3-D"):
         q @ np.ones((4, 1, 1))
     q.indices[1] = 4

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -226,6 +228,10 @@ def test_packed_weights():
     assert_identical(tersor.linear_int8(x, packed), want)
     with pytest.raises(AttributeError):
         packed.other = 1
+    with pytest.raises(TypeError, match="w must be a QuantizedArray, got PackedInt8"):
+        tersor.PackedInt8(packed)
+    with pytest.raises(TypeError, match="can not be pickled or copied: keep its QuantizedArray"):
+        copy.deepcopy(packed)
 
 
 def test_torch_tensors():

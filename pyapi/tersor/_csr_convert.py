@@ -225,6 +225,8 @@ class QuantizedCSR:
 @array_function
 def _times(x: ArrayLike, q: QuantizedCSR, transposed: bool) -> NDArray[Any]:
     """q @ x, or x @ q."""
+    if sparse.issparse(x) or isinstance(x, QuantizedCSR):
+        raise TypeError(f"x must be dense, got a {type(x).__name__}: multiply q.tocsr() by it")
     y = as_float(as_array(x, "x"), "x")
     if y.ndim not in (1, 2):
         raise ValueError(f"x must be 1-D or 2-D, got {y.ndim}-D")

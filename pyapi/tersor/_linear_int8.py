@@ -55,6 +55,9 @@ class PackedInt8:
     def __init__(self, w: QuantizedArray, *, backend: str | None = None) -> None:
         _pack(w, self, backend)
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a PackedInt8 can not be pickled or copied: keep its QuantizedArray")
+
     def __repr__(self) -> str:
         return f"PackedInt8(shape={self.shape}, nbytes={self.nbytes})"
 
@@ -63,7 +66,7 @@ class PackedInt8:
 def _pack(w: QuantizedArray, packed: PackedInt8, backend: str | None) -> None:
     """Fill the attributes of `packed`."""
     if not isinstance(w, QuantizedArray):
-        raise TypeError(f"w must be a QuantizedArray or PackedInt8, got {type(w).__name__}")
+        raise TypeError(f"w must be a QuantizedArray, got {type(w).__name__}")
     if len(w.shape) != 2:
         raise ValueError(f"w must have the shape (n, k), got {w.shape}")
     if (w.axis, w.block_size is None) in ((1, True), (0, False)):
@@ -146,6 +149,8 @@ def linear_int8(
     array([1.007874, 2.992126], dtype=float32)
     """
     check_one_of(activations, ("int8", "float"), "activations")
+    if not isinstance(w, (QuantizedArray, PackedInt8)):
+        raise TypeError(f"w must be a QuantizedArray or PackedInt8, got {type(w).__name__}")
     rows: Any = as_float(as_array(x, "x"), "x")
     module = kernels("matmul_int8", rows, backend)
     packed = w if isinstance(w, PackedInt8) else PackedInt8(w, backend=backend)

@@ -90,6 +90,8 @@ def csr_matmul(
 
 def _operand(x: Any, name: str) -> Any:
     """CSR, CSC or dense."""
+    if isinstance(x, QuantizedCSR):
+        raise TypeError(f"{name} must be floats, got a QuantizedCSR: multiply it by @")
     if not sparse.issparse(x):
         x = as_array(x, name)
         if x.ndim not in (1, 2):

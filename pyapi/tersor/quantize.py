@@ -96,7 +96,8 @@ def quantize(
     Raises
     ------
     TypeError
-        `dtype`, or the dtype of `x`, `scale` or `zero_point`, is none of those above.
+        `dtype`, or the dtype of `x`, `scale` or `zero_point`, is none of those above; an option
+        is of another type (a bool is no number).
     ValueError
         A scale is given that is not positive and finite, or has another shape, or a zero point
         that is out of range; x has an infinity

@@ -57,7 +57,7 @@ def top_k(
     TypeError
         `a` is not numeric or `k` no int.
     ValueError
-        `k`, `axis` or `mode` is out of range.
+        `k`, `axis` or `mode` is out of range, or `a` is 0-D and `axis` not None.
 
     Examples
     --------

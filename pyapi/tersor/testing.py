@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import check_array, check_one_of
+
 KINDS = (
     "normal",
     "ties",
@@ -32,8 +34,7 @@ def hostile(kind: str, shape: int | tuple[int, ...], dtype: Any = np.float32, se
     finite values; inf: normal with 10 % infinities; nan: with 10 % NaN; specials: with NaN, inf,
     -inf, 0.0 and -0.0. Kinds that a dtype can not show (integers have no NaN) fall back to ties.
     """
-    if kind not in KINDS + SPECIAL_KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS + SPECIAL_KINDS)}, got {kind!r}")
+    check_one_of(kind, KINDS + SPECIAL_KINDS, "kind")
     dtype = np.dtype(dtype)
     rng = np.random.default_rng([seed, *kind.encode()])
     n = int(np.prod(shape))
@@ -82,13 +83,16 @@ def hostile(kind: str, shape: int | tuple[int, ...], dtype: Any = np.float32, se
 
 def layouts(x: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
     """Arrays equal to `x` with other memory layouts, each with its name."""
-    yield "C", np.ascontiguousarray(x)
-    yield "F", np.asfortranarray(x)
+    check_array(x, "x")
+    yield "C", x.copy("C")
+    yield "F", x.copy("F")
     padded = np.zeros(tuple(2 * n for n in x.shape), x.dtype)
-    every_second = padded[tuple(slice(None, None, 2) for _ in x.shape)]
+    # The ... makes a view also of 0-D arrays, not a number.
+    second: Any = (..., *(slice(None, None, 2) for _ in x.shape))
+    every_second = padded[second]
     every_second[...] = x
     yield "strided", every_second
-    backwards = tuple(slice(None, None, -1) for _ in x.shape)
+    backwards: Any = (..., *(slice(None, None, -1) for _ in x.shape))
     yield "negative strides", x[backwards].copy()[backwards]
     raw = np.zeros(x.nbytes + 1, np.uint8)
     unaligned = raw[1:].view(x.dtype).reshape(x.shape) if x.size else x.copy()
@@ -145,6 +149,8 @@ def assert_within_ulp(got: Any, want: Any, ulp: float, floor: float = 0.0) -> No
     got_array, want64 = np.asarray(got), np.asarray(want, np.float64)
     if got_array.shape != want64.shape:
         raise AssertionError(f"shape {got_array.shape}, expected {want64.shape}")
+    if got_array.dtype.kind in "iub":
+        raise TypeError(f"got must hold floats, which have an ulp, got {got_array.dtype}")
     info = _finfo(got_array.dtype)
     got64 = got_array.astype(np.float64)
     overflow = np.abs(want64) > float(info.max) * (1 + float(info.eps) / 2)

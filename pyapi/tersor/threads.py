@@ -18,7 +18,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let every call use up to `n` threads, for the whole process. Results do not depend on it.
 
-    The default is the number of CPUs this process may run on.
+    The default is the number of CPUs this process may run on. TypeError where `n` is no int,
+    ValueError where it is below 1 or above the number that the kernels' pool can hold.
     """
     if not 1 <= (n := as_index(n, "n")) <= _parallel.MAX_THREADS:
         raise ValueError(f"n must be in 1..{_parallel.MAX_THREADS}, got {n}")
