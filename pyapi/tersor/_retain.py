@@ -192,7 +192,7 @@ def retained(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> 
     kept = by_rows(partial(run.prune_mask, magnitude=False, nan=nan), sums, how, None)
     each_entry = tuple(item for _ in block for item in (slice(None), None))
     pairs = [item for pair in zip(kept.shape, block, strict=True) for item in pair]
-    mask = np.empty(pairs, np.bool_)
+    mask = np.empty_like(kept, shape=pairs)
     mask[...] = kept[each_entry]
     return placed(mask.reshape(w.shape), out)
 
