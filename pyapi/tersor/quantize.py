@@ -100,8 +100,8 @@ def quantize(
         is of another type (a bool is no number).
     ValueError
         A scale is given that is not positive and finite, or has another shape, or a zero point
-        that is out of range; x has an infinity
-        and its scale is to be fitted; nan="raise" and x has NaN; options that exclude each other.
+        that is out of range; x has an infinity and its scale is to be fitted; nan="raise" and x has
+        NaN; options that exclude each other.
 
     Notes
     -----
