@@ -244,14 +244,20 @@ def test_long_rows_of_which_half_are_zero(backend):
     assert_identical(tersor.top_k(x, 150_000).indices, sorted_rows(x[None], True)[0, :150_000])
 
 
-def test_a_sample_that_misleads():
-    from tersor_kernels.cpu import _selection
-
-    x = hostile("normal", 200_000)
-    sampled = (_selection._spread(16384) * x.size).astype(int)
+@pytest.mark.parametrize("n", [3000, 200_000])
+def test_a_sample_that_misleads(n):
+    """Values that hide all others from the sample, so that the last resort is taken."""
+    long = (np.arange(65536) * 0.6180339887498949 % 1 * n).astype(int)
+    short = (np.arange(64, dtype=np.uint64) * 0x9E3779B9 % 2**32 * n >> 32).astype(int)
     for value in (0.0, -5.0, 5.0):
-        x[sampled] = value
+        x = hostile("normal", n)
+        x[long[:1200] if n > 131072 else short] = value
         assert_like_numpy("quantile", x, [0.01, 0.5, 0.99], backend="cpu")
+        ranks = tersor.top_k(x, n // 3).indices
+        assert_identical(ranks, sorted_rows(x[None], True)[0, : n // 3])
+    x = hostile("normal", n)
+    x[long if n > 131072 else short] = 0.0
+    assert_like_numpy("quantile", x, [0.001, 0.5, 0.999], backend="cpu")
 
 
 def test_integers_do_not_overflow(backend):

@@ -83,16 +83,35 @@ def medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend:
     if x is None or x.dtype.kind == "b":
         return None
     rows, shape = _slices(x, axis, keepdims)
-    run = kernels("select", x, backend)
-    nans = _count_nan(run, rows)
-    n = rows.shape[1] - nans if skip_nan else np.full(len(rows), rows.shape[1])
-    ranks = np.stack([np.maximum(n - 1, 0) // 2, np.minimum(n // 2, rows.shape[1] - 1)], axis=1)
-    two = _wide(run.order_statistics(rows, ranks))
+    size = rows.shape[1]
+    two, n, nans = _entries(
+        kernels("select", x, backend),
+        rows,
+        lambda n: np.stack([np.maximum(n - 1, 0) // 2, np.minimum(n // 2, size - 1)], axis=1),
+        skip_nan,
+    )
     result = np.mean(two[:, :1], axis=1)  # in the dtype that a mean has
-    even = n % 2 == 0
+    even = np.broadcast_to(n % 2 == 0, len(rows))
     result[even] = np.mean(two[even], axis=1)
-    result[_unknown(nans, n, skip_nan)] = np.nan
+    if nans.any():
+        result[_unknown(nans, n, skip_nan)] = np.nan
     return _finished(result.astype(_narrow(x, result)).reshape(shape), out)
+
+
+def _entries(
+    run: Any, rows: Any, ranks_of: Callable[[Any], Any], skip_nan: bool
+) -> tuple[Any, Any, Any]:
+    """The entries of each row at ranks_of(n), n, and how many entries of each row are NaN.
+
+    n : how many entries count, in each row or (1,) in all. If NaN do not and there are none, once
+    over the rows is enough.
+    """
+    n = np.full(1, rows.shape[1])
+    picked, nans = run.order_statistics(rows, ranks_of(n))
+    if skip_nan and nans.any():
+        n = rows.shape[1] - nans
+        picked, _ = run.order_statistics(rows, ranks_of(n))
+    return _wide(picked), n, nans
 
 
 def quantiles(
@@ -119,15 +138,19 @@ def quantiles(
         return None
     rows, shape = _slices(x, axis, keepdims)
     run = kernels("select", x, backend)
-    nans = _count_nan(run, rows)
-    n = rows.shape[1] - nans
-    every = n[:, None] if skip_nan else rows.shape[1]
-    below, above, weight = positions(method, every, share.reshape(1, -1))
+    shares = share.reshape(1, -1)
+
+    def ranks_of(n: Any) -> Any:
+        below, above, weight = positions(method, n[:, None], shares)
+        # Together, they share passes.
+        ranks = below if weight is None else np.stack([below, above], axis=2)
+        return ranks.reshape(len(below), -1)
+
+    picked, n, nans = _entries(run, rows, ranks_of, skip_nan)
+    weight = positions(method, n[:, None], shares)[2]
     if weight is None:
-        result = _wide(run.order_statistics(rows, below))
+        result = picked
     else:
-        ranks = np.stack([below, above], axis=2).reshape(len(below), -1)  # they share passes
-        picked = _wide(run.order_statistics(rows, ranks))
         result = mix(picked[:, ::2], picked[:, 1::2], weight, is_weak)
     dtype = _narrow(x, result) if is_weak or weight is None else result.dtype
     if nans.any():
@@ -150,12 +173,6 @@ def _slices(x: Any, axis: Any, keepdims: Any) -> tuple[Any, tuple[int, ...]]:
     else:
         shape = sizes
     return rows.reshape(prod(sizes), x.size // max(1, prod(sizes))), shape
-
-
-def _count_nan(run: Any, rows: Any) -> Any:
-    if rows.dtype.kind in "iub":
-        return np.zeros(len(rows), np.int64)
-    return run.count_nan(rows)
 
 
 def _unknown(nans: Any, n: Any, skip_nan: bool) -> Any:

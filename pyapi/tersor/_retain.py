@@ -14,6 +14,7 @@ from ._dtypes import FLOATS
 from ._rows import as_rows, normalize_axis
 
 Pattern = str | tuple[int | None, ...]
+NAN_MODES = ("raise", "keep", "prune")
 
 
 class Retain:
@@ -141,28 +142,36 @@ def as_scores(run: Any, w: Any, scores: Any, nan: str, place: str = "", of: str 
 
 def check_nan(run: Any, x: Any, name: str, nan: str) -> int:
     """How many entries are NaN; ValueError if there are and `nan` is "raise"."""
-    check_one_of(nan, ("raise", "keep", "prune"), "nan")
+    check_one_of(nan, NAN_MODES, "nan")
     count = 0 if x.dtype.kind in "iub" else int(run.count_nan(x))
-    if count and nan == "raise":
-        raise ValueError(
-            f"{name} must not hold NaN, got {count} NaN of {x.size} entries: "
-            "prune and prune_mask take them with nan='keep' or nan='prune'"
-        )
+    refuse_nan(count, x.size, name, nan)
     return count
 
 
-def by_rows(kernel: Callable[..., Any], x: Any, how: Retain, out: Any) -> Any:
-    """kernel(rows of x, k, threshold, out=rows of out), in the shape of `x`.
+def refuse_nan(count: int, size: int, name: str, nan: str) -> None:
+    """ValueError if there are NaN among so many entries and `nan` is "raise"."""
+    if count and nan == "raise":
+        raise ValueError(
+            f"{name} must not hold NaN, got {count} NaN of {size} entries: "
+            "prune and prune_mask take them with nan='keep' or nan='prune'"
+        )
+
+
+def by_rows(kernel: Callable[..., Any], x: Any, name: str, how: Retain, nan: str, out: Any) -> Any:
+    """kernel(rows of x, k, threshold, nan=nan, out=rows of out), in the shape of `x`.
 
     `out` is written directly where its rows are its memory in order, else through a copy: entries
     that are still to be read must not be overwritten.
     """
+    check_one_of(nan, NAN_MODES, "nan")
     rows, restore = how.rows(x)
     target = None
     in_order = how.axis is None or how.axis % x.ndim == x.ndim - 1
     if in_order and is_room(out) and (_is_same(out, x) or is_room(out, x)):
         target = as_array(out, "out").reshape(rows.shape)
-    result = kernel(rows, how.count(rows.shape[1]), how.threshold, out=target)
+    k = how.count(rows.shape[1])
+    result, nans = kernel(rows, k, how.threshold, nan=nan, out=target)
+    refuse_nan(nans, x.size, name, nan)
     if out is None:
         return restore(result)
     if target is None:
@@ -178,18 +187,17 @@ def _is_same(out: Any, x: Any) -> bool:
 
 def retained(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> Any:
     """The mask of what is kept of `w`."""
+    if how.block is None:
+        ranked = w if scores is None else as_scores(run, w, scores, nan)
+        kernel = partial(run.prune_mask, magnitude=scores is None)
+        return by_rows(kernel, ranked, "w" if scores is None else "scores", how, nan, out)
     if scores is None:
         check_nan(run, w, "w", nan)
-        ranked = w
-    else:
-        ranked = as_scores(run, w, scores, nan)
-    if how.block is None:
-        kernel = partial(run.prune_mask, magnitude=scores is None, nan=nan)
-        return by_rows(kernel, ranked, how, out)
+    ranked = w if scores is None else as_scores(run, w, scores, nan)
     block = _block_shape(how.block, w.shape)
     sums = _sum_blocks(ranked, block, scores is None)
-    check_nan(run, sums, "the sum of the scores of a block", nan)
-    kept = by_rows(partial(run.prune_mask, magnitude=False, nan=nan), sums, how, None)
+    kernel, name = partial(run.prune_mask, magnitude=False), "the sum of the scores of a block"
+    kept = by_rows(kernel, sums, name, how, nan, None)
     each_entry = tuple(item for _ in block for item in (slice(None), None))
     pairs = [item for pair in zip(kept.shape, block, strict=True) for item in pair]
     mask = np.empty_like(kept, shape=pairs)

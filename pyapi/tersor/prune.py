@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from math import floor, isfinite
 from typing import Any, Literal, TypeVar
 
@@ -113,8 +112,7 @@ def prune(
     run = kernels("prune", x, backend)
     result: NDArray[Any]
     if scores is None and how.block is None:
-        check_nan(run, x, "w", nan)
-        result = by_rows(partial(run.prune, nan=nan), x, how, out)
+        result = by_rows(run.prune, x, "w", how, nan, out)
         return result
     mask = retained(run, x, how, scores, nan, None)
     if out is None:

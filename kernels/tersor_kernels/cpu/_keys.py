@@ -19,17 +19,19 @@ from .._jit import njit
 
 
 def as_bits(x):
-    """The bits of `x`, C-contiguous, as unsigned integers of 16 bits or more.
+    """The bits of `x`, C-contiguous, as unsigned integers.
 
     Read-only always, so that kernels are compiled once and not again for read-only input.
     """
-    if x.dtype.itemsize == 1:
-        x = x.astype(np.int16 if x.dtype.kind == "i" else np.uint16)
-    if not (x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative):
+    flags = x.flags
+    if not (flags.c_contiguous and flags.aligned and x.dtype.isnative):
         x = np.array(x, x.dtype.newbyteorder("="), order="C")
-    bits = x.view(f"u{x.dtype.itemsize}")
+    bits = x.view(UNSIGNED[x.dtype.itemsize])
     bits.flags.writeable = False
     return bits
+
+
+UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}  # by bytes
 
 
 @cache
@@ -40,7 +42,7 @@ def key_rule(dtype, order, nan="low"):
     nan : "low" or "high", the key of NaN: below or above all others
     """
     kind = "f" if dtype.name == "bfloat16" else dtype.kind
-    width = 8 * max(dtype.itemsize, 2)
+    width = 8 * dtype.itemsize
     ones, half = 2**width - 1, 2 ** (width - 1)
     mask, inf, signed, flip = ones, ones, 0, 0
     if kind == "f":
@@ -57,9 +59,8 @@ def key_rule(dtype, order, nan="low"):
         flip = ones
         add = ones if kind in "ub" else half - (kind == "i")
     nan_key = 0 if nan == "low" else 2**width - 1
-    bits = f"u{max(dtype.itemsize, 2)}"
-    sign = 8 * max(dtype.itemsize, 2) - 1
-    return np.array([mask, sign, signed, flip, add, inf, nan_key], bits), width
+    constants = [mask, 8 * dtype.itemsize - 1, signed, flip, add, inf, nan_key]
+    return np.array(constants, UNSIGNED[dtype.itemsize]), width
 
 
 def key_from(value, dtype, order, constants):

@@ -9,21 +9,26 @@ def count_nan(x):
 
 
 def prune_mask(x, k, threshold, magnitude, nan, out=None):
-    """Which k entries of each row of (rows, n), or which from `threshold` on, are kept."""
-    mask = _mask(x, k, threshold, magnitude, nan)
-    if out is None:
-        return mask
-    out[...] = mask
-    return out
+    """Which k entries of each row of (rows, n), or which from `threshold` on, are kept.
+
+    And how many are NaN; if there are and `nan` is "raise", `out` is not touched.
+    """
+    return _written(_mask(x, k, threshold, magnitude, nan), x, nan, out)
 
 
 def prune(x, k, threshold, nan, out=None):
-    """The entries that `prune_mask` keeps by magnitude, 0 for the others."""
-    result = np.where(_mask(x, k, threshold, True, nan), x, np.zeros((), x.dtype))
+    """The entries that `prune_mask` keeps by magnitude, 0 for the others; and how many are NaN."""
+    mask = _mask(x, k, threshold, True, nan)
+    return _written(np.where(mask, x, np.zeros((), x.dtype)), x, nan, out)
+
+
+def _written(result, x, nan, out):
+    nans = count_nan(x)
     if out is None:
-        return result
-    out[...] = result
-    return out
+        return result, nans
+    if not (nans and nan == "raise"):
+        out[...] = result
+    return out, nans
 
 
 def pack_mask(mask):
@@ -45,12 +50,12 @@ def global_counts(tensors, k, least, magnitude):
     """How many entries each 1-D tensor keeps: at least `least` of its own, and k in all."""
     kept = np.concatenate(
         [
-            prune_mask(x[None], n, None, magnitude, "keep")[0]
+            prune_mask(x[None], n, None, magnitude, "keep")[0][0]
             for x, n in zip(tensors, least, strict=True)
         ]
     )
     score, rest = np.concatenate(tensors), ~kept
-    kept[rest] = prune_mask(score[rest][None], k - kept.sum(), None, magnitude, "keep")[0]
+    kept[rest] = prune_mask(score[rest][None], k - kept.sum(), None, magnitude, "keep")[0][0]
     ends = np.cumsum([x.size for x in tensors])[:-1]
     return [int(part.sum()) for part in np.split(kept, ends)]
 

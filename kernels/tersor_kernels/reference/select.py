@@ -3,11 +3,6 @@
 import numpy as np
 
 
-def count_nan(x):
-    """How many entries of each row are NaN."""
-    return np.isnan(_wide(x)).sum(axis=1)
-
-
 def top_k(x, k, largest, sorted):
     """The k largest or smallest entries of each row and their indices; in index order unsorted."""
     wide = _wide(x)
@@ -34,9 +29,13 @@ def argpartition(x, kth):
 
 
 def order_statistics(x, ranks):
-    """The entry of each row at each rank, 0 the smallest; ranks (rows or 1, any number)."""
+    """The entry of each row at each rank, 0 the smallest, and how many entries are NaN.
+
+    ranks : int64, (rows or 1, any number)
+    """
     ranks = np.broadcast_to(ranks, (x.shape[0], ranks.shape[1]))
-    return np.take_along_axis(x, np.take_along_axis(argpartition(x, None), ranks, 1), axis=1)
+    places = np.take_along_axis(argpartition(x, None), ranks, 1)
+    return np.take_along_axis(x, places, axis=1), np.isnan(_wide(x)).sum(axis=1)
 
 
 def _wide(x):

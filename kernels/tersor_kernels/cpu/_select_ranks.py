@@ -1,0 +1,130 @@
+"""The entries of rows at given ranks, by "descending" keys: the first is the smallest entry."""
+
+import numpy as np
+
+from .._jit import njit
+from . import _select_find as f
+from ._common import BLOCK
+from ._native import _run as run_blocks
+from ._native import array_at, at
+from ._select_emit import OUT, RULE
+from ._select_kth import count_keys, count_nan, kth, ranks_of, rule_at
+from ._select_lanes import WORD, below, keys_of, least, load_part, size_of, store, up_to
+from ._select_sort import scratch_of_sort, sort_keys
+
+# After RULE and OUT: the rows, their ranks, EACH of them or the same for all, and NaN of each.
+X, ROWS, N, RANKS, COUNT, EACH, STEP, NANS, FIELDS = range(2, 11)
+_SORTED = 8  # ranks from which on a row is sorted
+
+
+@njit(forceinline=True)
+def _entry_of(key, rule, size):
+    """The bits of an entry that has this key; 0.0 for -0.0."""
+    mask, _, _, _, add, inf, _ = rule
+    sign = np.uint64(1) << np.uint64(8 * size - 1)
+    value = (add - key) & (mask | sign)
+    if mask & sign:  # an integer
+        return value
+    if key == 0:
+        return inf | (inf & (~inf + np.uint64(1))) >> np.uint64(1)  # a quiet NaN
+    return sign | (~value + np.uint64(1)) & mask if value & sign else value
+
+
+def ranks(dtype):
+    """A block of short rows."""
+
+    @njit
+    def ranks(b, job, scratch):
+        size, rule, n, number = size_of(dtype), rule_at(at(job, RULE)), at(job, N), at(job, COUNT)
+        out, nans = array_at(at(job, OUT), dtype), array_at(at(job, NANS), np.int64)
+        for r in range(b * at(job, STEP), min(at(job, ROWS), (b + 1) * at(job, STEP))):
+            x, wanted = at(job, X) + r * n * size, at(job, RANKS) + at(job, EACH) * r * number * 8
+            if n <= WORD:
+                _of_word(dtype, x, n, rule, wanted, number, out, r * number, scratch)
+            elif number >= _SORTED:
+                keys, _ = sort_keys(dtype, x, n, rule, scratch)
+                for j in range(number):
+                    key = np.uint64(array_at(keys, dtype)[np.uintp(at(wanted, j))])
+                    out[np.uintp(r * number + j)] = _entry_of(key, rule, size)
+            else:
+                _of_row(dtype, x, n, rule, wanted, number, out, r * number, scratch)
+            nans[np.uintp(r)] = count_nan(dtype, x, n, rule)
+        return 0
+
+    return ranks
+
+
+@njit
+def _of_word(dtype, x, n, rule, wanted, number, out, first, scratch):
+    """Sorted by counting, once for all ranks."""
+    keys, some = keys_of(load_part(dtype, x, n), rule), up_to(n)
+    store(scratch, keys, WORD)
+    ranks = ranks_of(keys, scratch, dtype, n)
+    for j in range(number):
+        key = least(keys, below(ranks, np.uint64(at(wanted, j) + 1)) & some)
+        out[np.uintp(first + j)] = _entry_of(key, rule, size_of(dtype))
+
+
+@njit
+def _of_row(dtype, x, n, rule, wanted, number, out, first, scratch):
+    """One by one; the next after one that is known takes a pass, no selection."""
+    key, larger, same, is_exact = np.uint64(0), 0, 0, False
+    for j in range(number):
+        k = at(wanted, j) + 1
+        if not larger < k <= larger + same:
+            if is_exact and k == larger + same + 1:
+                larger, same, is_exact = larger + same, 1, False
+                _, _, key = count_keys(dtype, x, n, rule, key)
+            else:
+                key, larger, same = kth(dtype, x, n, rule, k, scratch)
+                is_exact = True
+        out[np.uintp(first + j)] = _entry_of(key, rule, size_of(dtype))
+
+
+@njit
+def select_ranks(pool, plan, x, rows, n, ranks, each, out, nans):
+    """Write the entries of each row at `ranks`, count of them in a row, and how many are NaN."""
+    job = np.empty(FIELDS, np.int64)
+    job[RULE], job[OUT], job[NANS] = plan[f.RULE], out.ctypes.data, nans.ctypes.data
+    job[X], job[ROWS], job[N] = x.ctypes.data, rows, n
+    job[RANKS], job[COUNT], job[EACH] = ranks.ctypes.data, ranks.shape[1], each
+    if n < f.LONG:
+        _in_short_rows(pool, plan, job)
+        return
+    find_job = f.job_of(plan, job[X], n, True)
+    table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
+    rule, size = rule_at(plan[f.RULE]), plan[f.SIZE]
+    for r in range(rows):
+        _of_long_row(pool, find_job, table, ranks[r if each else 0], out[r], rule, size)
+        nans[r] = find_job[f.NANS]
+        find_job[f.X] += n * size
+
+
+@njit
+def _of_long_row(pool, job, table, ranks, out, rule, size):
+    key, larger, same, following = np.uint64(0), 0, 0, -1
+    job[f.NAN_TOO] = True
+    for j in range(ranks.size):
+        k = ranks[j] + 1
+        if not larger < k <= larger + same:
+            if k == following:
+                key, larger, same, following = np.uint64(job[f.NEXT]), k - 1, 1, -1
+            else:
+                job[f.K] = k
+                f.find(pool, job, table)
+                key, larger, same = np.uint64(job[f.KEY]), job[f.LARGER], job[f.EQUAL]
+                following = larger + same + 1
+                job[f.NAN_TOO] = False
+        out[j] = _entry_of(key, rule, size)
+
+
+@njit
+def _in_short_rows(pool, plan, job):
+    n, rows, number, size = job[N], job[ROWS], job[COUNT], plan[f.SIZE]
+    job[STEP] = max(1, BLOCK // n)
+    scratch = (2 * n + 3 * WORD) * size
+    if number >= _SORTED:
+        scratch = max(scratch, scratch_of_sort(n, size))
+    run_blocks(
+        pool, plan[f.ROWS_CODE], -(-rows // job[STEP]), job, scratch, rows * number * (n + 200)
+    )

@@ -1,0 +1,201 @@
+"""Selection in rows: find the k-th largest key of each, then write what follows from it."""
+
+from functools import cache
+
+import numpy as np
+
+from .._jit import njit
+from . import _select_emit, _select_ranks, _select_sort
+from . import _select_find as f
+from ._common import BLOCK
+from ._keys import key_rule
+from ._native import _run as run_blocks
+from ._native import address, array_at, at, call
+from ._select_emit import OUT, PLACES, ROOM, RULE
+from ._select_kth import kth, rule_at
+from ._select_lanes import WORD, size_of
+
+# Where a chunk writes: at its place in the row; what is kept of it, together; in three parts.
+IN_PLACE, TOGETHER, IN_PARTS = range(3)
+# After RULE, OUT and PLACES in the job: the rows and what is wanted; that results of a row are
+# written from `row * WIDTH` on; how many entries of each block are NaN; where chunks write.
+X, ROWS, N, K, WIDTH, STEP, EMIT, SORT, SIZE, NANS, STARTS, FIELDS = range(3, 15)
+_SPARE, _A, _B, _C = range(4)  # of a chunk, the arguments of emitters that STARTS holds
+
+
+def rows(dtype):
+    """A block of short rows."""
+
+    @njit
+    def rows(b, job, scratch):
+        size, rule, nans = size_of(dtype), rule_at(at(job, RULE)), 0
+        n, k, width, step = at(job, N), at(job, K), at(job, WIDTH), at(job, STEP)
+        for r in range(b * step, min(at(job, ROWS), (b + 1) * step)):
+            x, a = at(job, X) + r * n * size, r * width
+            key, larger, same = kth(dtype, x, n, rule, k, scratch)
+            starts = (a, a + larger, a + larger + same)
+            args = (job, x, 0, n, np.int64(key), k - larger, *starts, scratch)
+            nans += call(at(job, EMIT), args)
+            if at(job, SORT) != 0:
+                out, places = at(job, OUT) + a * size, at(job, PLACES) + 8 * a
+                call(at(job, SORT), (job, out, places, k, scratch))
+        array_at(at(job, NANS), np.int64)[np.uintp(b)] = nans
+        return 0
+
+    return rows
+
+
+@njit
+def _chunk(b, job, scratch):
+    """A block: a chunk of a long row."""
+    start, end = f.chunk(b, at(job, N))
+    starts, x = at(job, STARTS) + 32 * b, at(job, X) + start * at(job, SIZE)
+    places = (at(starts, _A), at(starts, _B), at(starts, _C))
+    args = (job, x, start, end - start, at(job, K), at(starts, _SPARE), *places, scratch)
+    array_at(at(job, NANS), np.int64)[np.uintp(b)] = call(at(job, EMIT), args)
+    return 0
+
+
+_CORES = {
+    "bound": (f.bound, 1),
+    "narrow": (f.narrow, 3),
+    "count": (f.count, 3),
+    "finish": (f.finish, 1),
+    "rows": (rows, 3),
+    "ranks": (_select_ranks.ranks, 3),
+    "take": (_select_emit.take, 10),
+    "entries": (lambda dtype: _select_emit.split(dtype, "entries"), 10),
+    "places": (lambda dtype: _select_emit.split(dtype, "places"), 10),
+    "mask": (lambda dtype: _select_emit.keep(dtype, "mask"), 10),
+    "kept": (lambda dtype: _select_emit.keep(dtype, "entries"), 10),
+    "sort": (_select_sort.sort, 5),
+}
+_KINDS = {"take": TOGETHER, "mask": IN_PLACE, "kept": IN_PLACE}
+
+
+@cache
+def _core(name, size):
+    """Address of a function for entries of so many bytes, and what keeps it alive."""
+    make, count = _CORES[name]
+    function = make(np.dtype(f"u{size}"))
+    return address(function, count), function
+
+
+@cache
+def _chunk_code():
+    return address(_chunk, 3)
+
+
+@cache
+def _rule(dtype, order, nan):
+    """`key_rule` for compiled code: eight bytes a constant."""
+    return key_rule(dtype, order, nan)[0].astype(np.uint64)
+
+
+@cache
+def plan(dtype, order, nan, operation):
+    """The plan of "ranks", "take", "take sorted", "entries", "places", "mask" or "kept"."""
+    name, _, is_sorted = operation.partition(" ")
+    of_rows, emit = ("ranks", None) if name == "ranks" else ("rows", name)
+    names = ("bound", "narrow", "count", "finish", of_rows, emit, "sort" if is_sorted else None)
+    codes = [_core(name, dtype.itemsize)[0] if name else 0 for name in names]
+    first = (_rule(dtype, order, nan).ctypes.data, dtype.itemsize)
+    return np.array([*first, *codes, _chunk_code(), _KINDS.get(name, IN_PARTS)], np.int64)
+
+
+@njit
+def select(pool, plan, x, rows, n, k, width, out, places, is_strict):
+    """Run a plan on the rows of `x`; how many entries are NaN, where the emitter counts them.
+
+    The results of row r, of which those above its k-th largest come first, start at r * width.
+    If `is_strict`, nothing is written for a long row with NaN, nor for those that follow.
+    """
+    return _select(pool, plan, _job_of(plan, x, rows, n, k, width, out, places), is_strict)
+
+
+@njit
+def emit_from(pool, plan, x, n, key, out):
+    """Run the emitter of a plan on one row, of which the keys from `key` on are wanted."""
+    job = _job_of(plan, x, 1, n, np.int64(np.uint64(key)), n, out, out)
+    starts = np.zeros((f.chunks_of(n), 4), np.int64)
+    starts[:, _SPARE] = n
+    return _in_chunks(pool, plan, job, starts)
+
+
+@njit
+def count_nan(pool, plan, x, n):
+    """How many of n entries are NaN."""
+    job, table = f.job_of(plan, x.ctypes.data, n, True), np.empty((f.COLUMNS, f.CHUNKS), np.int64)
+    f.count_against(pool, job, table, 0)
+    return job[f.NANS]
+
+
+@njit
+def _job_of(plan, x, rows, n, k, width, out, places):
+    job = np.empty(FIELDS, np.int64)
+    job[RULE], job[OUT], job[PLACES] = plan[f.RULE], out.ctypes.data, places.ctypes.data
+    job[X], job[ROWS], job[N], job[K], job[WIDTH] = x.ctypes.data, rows, n, k, width
+    job[EMIT], job[SORT], job[SIZE] = plan[f.EMIT_CODE], plan[f.SORT_CODE], plan[f.SIZE]
+    return job
+
+
+@njit
+def _select(pool, plan, job, is_strict):
+    rows, n, k, size = job[ROWS], job[N], job[K], job[SIZE]
+    sorting = _select_sort.scratch_of_sort(k, size) if job[SORT] != 0 else 0
+    if n < f.LONG:
+        job[STEP] = max(1, BLOCK // n)
+        nans = np.empty(-(-rows // job[STEP]), np.int64)
+        job[NANS] = nans.ctypes.data
+        scratch = max((2 * n + 3 * WORD) * size, 3 * ROOM * max(size, 4), sorting)
+        run_blocks(pool, plan[f.ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
+        return nans.sum()
+    total = 0
+    row = f.job_of(plan, job[X], n, is_strict)
+    row[f.K] = k
+    table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
+    for r in range(rows):
+        f.find(pool, row, table)
+        if is_strict and row[f.NANS]:
+            return row[f.NANS]
+        job[K] = row[f.KEY]
+        total += _in_chunks(pool, plan, job, _starts(plan[f.KIND], row, table, r * job[WIDTH]))
+        if job[SORT] != 0:
+            scratch = np.empty(sorting, np.uint8)
+            out, places = job[OUT] + r * k * size, job[PLACES] + 8 * r * k
+            call(job[SORT], (job.ctypes.data, out, places, k, scratch.ctypes.data))
+            scratch[:1] = 0  # it is alive until here
+        job[X] += n * size
+        row[f.X] = job[X]
+    return total
+
+
+@njit
+def _in_chunks(pool, plan, job, starts):
+    nans = np.empty(len(starts), np.int64)
+    job[NANS], job[STARTS] = nans.ctypes.data, starts.ctypes.data
+    scratch = 3 * ROOM * max(job[SIZE], 4)
+    run_blocks(pool, plan[f.CHUNK_CODE], nans.size, job, scratch, job[N] // 2)
+    starts[:1, 0] = 0  # it is alive until here
+    return nans.sum()
+
+
+@njit
+def _starts(kind, row, table, a):
+    """Where each chunk of a row writes, whose results start at a, and its share of the equal."""
+    n, spare = row[f.N], row[f.K] - row[f.LARGER]
+    b = a + row[f.LARGER]
+    c = b + row[f.EQUAL]
+    starts = np.empty((f.chunks_of(n), 4), np.int64)
+    for i in range(len(starts)):
+        start, end = f.chunk(i, n)
+        larger, same = table[f.IN_LARGER, i], table[f.IN_EQUAL, i]
+        mine = max(0, min(spare, same))
+        starts[i, _SPARE], starts[i, _A], starts[i, _B], starts[i, _C] = mine, a, b, c
+        spare -= same
+        if kind != IN_PLACE:
+            a += larger
+        if kind == TOGETHER:
+            a += mine
+        b, c = b + same, c + (end - start - larger - same)
+    return starts
