@@ -11,6 +11,7 @@ from ._select_lanes import (
     above,
     add_below,
     below,
+    choose,
     equal,
     greatest,
     how_many,
@@ -81,14 +82,20 @@ def collect(dtype, x, n, rule, low, high, out, room, ahead):
 @njit
 def count_keys(dtype, x, n, rule, key):
     """How many keys are larger than `key`, how many equal, and the largest below, or 0."""
-    size, larger, same = size_of(dtype), 0, 0
+    size, larger, same, whole = size_of(dtype), 0, 0, n - n % WORD
     best = zeros_like(load_part(dtype, x, n))
-    for i in range(0, n, WORD):
+    for i in range(0, whole, WORD):
         fetch_ahead(dtype, x + i * size, AHEAD)
-        keys, some = keys_of(load_part(dtype, x + i * size, n - i), rule), up_to(n - i)
+        keys = keys_of(load(dtype, x + i * size), rule)
+        larger += how_many(above(keys, key))
+        same += how_many(equal(keys, key))
+        best = raise_below(best, keys, key)
+    if whole < n:
+        some = up_to(n - whole)
+        keys = keys_of(load_part(dtype, x + whole * size, n - whole), rule)
         larger += how_many(above(keys, key) & some)
         same += how_many(equal(keys, key) & some)
-        best = raise_below(best, keys, key, some)
+        best = raise_below(best, choose(keys, some), key)
     return larger, same, greatest(best)
 
 

@@ -5,11 +5,13 @@ are uint64 or int64 whatever the width of the entries, which a dtype as argument
 """
 
 import operator
+from functools import cache
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
 from .._jit import njit
@@ -40,13 +42,53 @@ class Mask(types.Type):
         super().__init__(name="Mask")
 
 
+@cache
+def _target():
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return triple, features.split(",")
+
+
+def features():
+    """What the CPU that Numba compiles for can do."""
+    return _target()[1]
+
+
+def is_x86():
+    return _target()[0].startswith("x86")
+
+
+def mask_kind():
+    """A vector of bits where the CPU has registers for it, else a word."""
+    return _bits if "+avx512f" in features() else _i64
+
+
+def as_mask(builder, bits):
+    """A vector of bits as a mask."""
+    if mask_kind() != _i64 or not is_x86():
+        return builder.bitcast(bits, mask_kind())
+    # LLVM would take a plain bitcast apart again, bit by bit, where parts of the word are used.
+    wide = "+avx2" in features()
+    count, name = (32, "llvm.x86.avx2.pmovmskb") if wide else (16, "llvm.x86.sse2.pmovmskb.128")
+    whole, word = builder.sext(bits, ir.VectorType(_i8, WORD)), _i64(0)
+    for first in range(0, WORD, count):
+        part = ir.Constant(ir.VectorType(_i32, count), list(range(first, first + count)))
+        mask = call(builder, name, _i32, [builder.shuffle_vector(whole, whole, part)])
+        word = builder.or_(word, builder.shl(builder.zext(mask, _i64), _i64(first)))
+    return word
+
+
+def as_bits(builder, mask):
+    """A mask as a vector of bits."""
+    return builder.bitcast(mask, _bits)
+
+
 @register_model(Mask)
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager, mask):
-        super().__init__(manager, mask, _mask_type)
+        super().__init__(manager, mask, mask_kind())
 
 
-_mask, _mask_type = Mask(), ir.VectorType(_i1, WORD)
+_mask, _bits = Mask(), ir.VectorType(_i1, WORD)
 
 
 @intrinsic
@@ -114,7 +156,7 @@ def mask_of(typingctx, word):
     """Yes where the bit is set."""
 
     def codegen(context, builder, sig, args):
-        return builder.bitcast(args[0], _mask_type)
+        return builder.bitcast(args[0], mask_kind())
 
     return _mask(types.uint64), codegen
 
@@ -140,7 +182,7 @@ def all_yes(typingctx):
     """Yes for all."""
 
     def codegen(context, builder, sig, args):
-        return ir.Constant(_mask_type, [1] * WORD)
+        return builder.bitcast(_i64(2**WORD - 1), mask_kind())
 
     return _mask(), codegen
 
@@ -253,7 +295,7 @@ def nans_of(typingctx, lanes, rule):
         mask, inf = (
             splat(builder, builder.extract_value(args[1], i), args[0].type) for i in (0, 5)
         )
-        return builder.icmp_unsigned(">", builder.and_(args[0], mask), inf)
+        return as_mask(builder, builder.icmp_unsigned(">", builder.and_(args[0], mask), inf))
 
     return _mask(lanes, rule), codegen
 
@@ -263,7 +305,7 @@ def _comparison(predicate):
     def compare(typingctx, lanes, bound):
         def codegen(context, builder, sig, args):
             bound = splat(builder, args[1], args[0].type)
-            return builder.icmp_unsigned(predicate, args[0], bound)
+            return as_mask(builder, builder.icmp_unsigned(predicate, args[0], bound))
 
         return _mask(lanes, types.uint64), codegen
 
@@ -280,7 +322,7 @@ def within(typingctx, lanes, low, high):
     def codegen(context, builder, sig, args):
         span = builder.sub(args[2], args[1])
         low, span = (splat(builder, value, args[0].type) for value in (args[1], span))
-        return builder.icmp_unsigned("<=", builder.sub(args[0], low), span)
+        return as_mask(builder, builder.icmp_unsigned("<=", builder.sub(args[0], low), span))
 
     return _mask(lanes, types.uint64, types.uint64), codegen
 
@@ -290,7 +332,7 @@ def choose(typingctx, lanes, mask):
     """The entries with a yes, 0 for the others."""
 
     def codegen(context, builder, sig, args):
-        return builder.select(args[1], args[0], ir.Constant(args[0].type, None))
+        return builder.select(as_bits(builder, args[1]), args[0], ir.Constant(args[0].type, None))
 
     return lanes(lanes, mask), codegen
 
@@ -301,7 +343,7 @@ def bytes_of(typingctx, mask):
     lanes = Lanes(types.uint8)
 
     def codegen(context, builder, sig, args):
-        return builder.zext(args[0], context.get_value_type(lanes))
+        return builder.zext(as_bits(builder, args[0]), context.get_value_type(lanes))
 
     return lanes(mask), codegen
 
@@ -335,7 +377,7 @@ def least(typingctx, lanes, mask):
     def codegen(context, builder, sig, args):
         kind = args[0].type
         ones = builder.not_(ir.Constant(kind, None))
-        keys = builder.select(args[1], args[0], ones)
+        keys = builder.select(as_bits(builder, args[1]), args[0], ones)
         name = f"llvm.vector.reduce.umin.v{WORD}i{kind.element.width}"
         key = call(builder, name, kind.element, [keys])
         return key if key.type == _i64 else builder.zext(key, _i64)
@@ -344,16 +386,16 @@ def least(typingctx, lanes, mask):
 
 
 @intrinsic
-def raise_below(typingctx, lanes, keys, bound, mask):
-    """The larger of `lanes` and the keys below `bound` with a yes."""
+def raise_below(typingctx, best, keys, bound):
+    """The larger of `best` and the keys that are below `bound`."""
 
     def codegen(context, builder, sig, args):
-        best, keys, bound, chosen = args
+        best, keys, bound = args
         lower = builder.icmp_unsigned("<", keys, splat(builder, bound, keys.type))
         larger = builder.icmp_unsigned(">", keys, best)
-        return builder.select(builder.and_(builder.and_(chosen, lower), larger), keys, best)
+        return builder.select(builder.and_(lower, larger), keys, best)
 
-    return lanes(lanes, keys, types.uint64, mask), codegen
+    return best(best, keys, types.uint64), codegen
 
 
 @intrinsic

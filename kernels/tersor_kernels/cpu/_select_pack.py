@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._select_lanes import WORD, call, pointer, splat
+from ._select_lanes import WORD, call, features, mask_kind, pointer, splat
 
 _i1, _i8, _i32, _i64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
@@ -20,7 +20,7 @@ def pack(typingctx, address, lanes, mask):
     """
 
     def codegen(context, builder, sig, args):
-        return _pack(context, builder, *args)
+        return _pack(builder, *args)
 
     return types.int64(types.int64, lanes, mask), codegen
 
@@ -32,27 +32,29 @@ def pack_places(typingctx, address, first, mask):
     def codegen(context, builder, sig, args):
         kind = ir.VectorType(_i32, WORD)
         places = builder.add(ir.Constant(kind, list(range(WORD))), splat(builder, args[1], kind))
-        return _pack(context, builder, args[0], places, args[2])
+        return _pack(builder, args[0], places, args[2])
 
     return types.int64(types.int64, types.int64, mask), codegen
 
 
-def _pack(context, builder, address, lanes, mask):
+def _pack(builder, address, lanes, mask):
     """By parts, each with what the CPU has; entries narrower than 32 bits are widened for it."""
-    features = context.codegen().magic_tuple()[2].split(",")
     element, size = lanes.type.element, _i64(lanes.type.element.width // 8)
     wide = ir.IntType(max(32, element.width))
     compress, width = _pack_plainly, 8
-    if "+avx512f" in features:
+    if "+avx512f" in features():
         compress, width = _pack_by_avx512, 512 // wide.width
-    elif "+avx2" in features:
+    elif "+avx2" in features():
         compress, width = _pack_by_avx2, 256 // wide.width
     total, undefined = _i64(0), ir.Constant(lanes.type, ir.Undefined)
     for first in range(0, WORD, width):
         part = ir.Constant(ir.VectorType(_i32, width), list(range(first, first + width)))
         entries = builder.shuffle_vector(lanes, undefined, part)
-        chosen = builder.shuffle_vector(mask, mask, part)
-        bits = builder.bitcast(chosen, ir.IntType(width))
+        if mask_kind() == _i64:
+            chosen = bits = builder.trunc(builder.lshr(mask, _i64(first)), ir.IntType(width))
+        else:
+            chosen = builder.shuffle_vector(mask, mask, part)
+            bits = builder.bitcast(chosen, ir.IntType(width))
         start = builder.add(address, builder.mul(total, size))
         if compress is _pack_plainly:
             _pack_plainly(builder, start, entries, bits)
