@@ -1,6 +1,6 @@
 """Unsigned integers in the order of a dtype: what selection compares.
 
-Keys are computed on the fly from the bits of a float or an integer. A rule says how, as seven
+Keys are computed on the fly from the bits of a float or an integer. A rule says how, as six
 constants:
 
     magnitude = bits & mask
@@ -15,23 +15,13 @@ from math import ceil
 
 import numpy as np
 
-from .._jit import njit
 
-
-def as_bits(x):
-    """The bits of `x`, C-contiguous, as unsigned integers.
-
-    Read-only always, so that kernels are compiled once and not again for read-only input.
-    """
+def contiguous(x):
+    """`x`, or a copy of it, C-contiguous, aligned and in native byte order."""
     flags = x.flags
-    if not (flags.c_contiguous and flags.aligned and x.dtype.isnative):
-        x = np.array(x, x.dtype.newbyteorder("="), order="C")
-    bits = x.view(UNSIGNED[x.dtype.itemsize])
-    bits.flags.writeable = False
-    return bits
-
-
-UNSIGNED = {size: np.dtype(f"u{size}") for size in (1, 2, 4, 8)}  # by bytes
+    if flags.c_contiguous and flags.aligned and x.dtype.isnative:
+        return x
+    return np.array(x, x.dtype.newbyteorder("="), order="C")
 
 
 @cache
@@ -59,13 +49,12 @@ def key_rule(dtype, order, nan="low"):
         flip = ones
         add = ones if kind in "ub" else half - (kind == "i")
     nan_key = 0 if nan == "low" else 2**width - 1
-    constants = [mask, 8 * dtype.itemsize - 1, signed, flip, add, inf, nan_key]
-    return np.array(constants, UNSIGNED[dtype.itemsize]), width
+    return np.array([mask, signed, flip, add, inf, nan_key], np.uint64), width
 
 
-def key_from(value, dtype, order, constants):
+def key_from(value, dtype, order):
     """The smallest key of entries that are at least `value`; None if none can be."""
-    add = int(constants[4])
+    add = int(key_rule(dtype, order)[0][3])
     if dtype.kind in "iub":
         info = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
         smallest, largest = info.min, info.max
@@ -73,41 +62,9 @@ def key_from(value, dtype, order, constants):
             smallest, largest = 0, max(info.max, -info.min)
         if value > largest:
             return None
-        return constants.dtype.type(ceil(max(value, smallest)) + (order == "ascending") * add)
+        return np.uint64(ceil(max(value, smallest)) + (order == "ascending") * add)
     with np.errstate(over="ignore"):
         nearest = np.array(max(value, 0) if order == "magnitude" else value).astype(dtype)
     magnitude = int(np.abs(nearest).view(f"u{dtype.itemsize}"))
     key = add + (-magnitude if nearest < 0 else magnitude)
-    return constants.dtype.type(key + (float(nearest) < value))
-
-
-def values_of(keys, dtype, constants):
-    """The entries that have these keys in "descending" order; 0.0 for -0.0."""
-    signed = (constants[4] - keys).view(f"i{keys.dtype.itemsize}")
-    if dtype.kind in "iub":
-        return signed.astype(dtype)
-    bits = np.abs(signed).view(keys.dtype) | ((signed < 0) * ~constants[0])
-    nan = np.array(np.nan, dtype).view(keys.dtype)
-    return np.where(keys == 0, nan, bits).astype(keys.dtype).view(dtype)
-
-
-@njit(forceinline=True)
-def unpack(constants):
-    """The constants by value: read from the array, they would be read again for each entry."""
-    c = constants
-    return (c[0], c[1], c[2], c[3], c[4], c[5], c[6])
-
-
-@njit(forceinline=True)
-def key_of(bits, rule):
-    mask, sign, signed, flip, add, inf, nan = rule
-    magnitude = bits & mask
-    s = ((type(bits)(0) - (bits >> sign)) & signed) ^ flip  # a branch would be mispredicted
-    return nan if magnitude > inf else type(bits)((magnitude ^ s) - s + add)
-
-
-@cache
-def own_keys(dtype):
-    """The rule of keys themselves."""
-    ones = 2 ** (8 * dtype.itemsize) - 1
-    return np.array([ones, 0, 0, 0, 0, ones, 0], dtype)
+    return np.uint64(key + (float(nearest) < value))

@@ -115,13 +115,25 @@ def _block(b, code, args, scratch):
 
 
 @njit
+def run_blocks(pool, code, n, args, scratch, work):
+    """`run` for compiled callers: args is the int64 array that the blocks get the address of."""
+    parallel(pool, _block, n, (code, args.ctypes.data, scratch + 1), work)
+    return args[0]  # they are alive until here
+
+
+@njit(forceinline=True)
+def data_of(array):
+    """The address of the data of an array that is given by its id()."""
+    return at(array + DATA, 0)
+
+
+@njit
 def _run(pool, code, n, arrays, constants, scratch, work):
     args = np.empty(len(arrays) + constants.size, np.int64)
     for i in range(len(arrays)):
-        args[i] = at(arrays[i] + DATA, 0)
+        args[i] = data_of(arrays[i])
     args[len(arrays) :] = constants
-    parallel(pool, _block, n, (code, args.ctypes.data, scratch + 1), work)
-    return args[0]  # they are alive until here
+    run_blocks(pool, code, n, args, scratch, work)
 
 
 def run(pool, code, n, arrays, constants, scratch, work):

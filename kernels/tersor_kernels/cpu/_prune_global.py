@@ -1,15 +1,20 @@
 """How many entries each of several tensors keeps when all are ranked together."""
 
+from functools import cache
+
 import numpy as np
 
 from .._jit import njit
-from . import _keys
-from ._keys import key_of, unpack
-from ._parallel import parallel, workers
+from ._keys import contiguous, key_rule
+from ._native import address, array_at, at, run
+from ._parallel import workers
 from ._select_find import chunk, chunks_of
+from ._select_kth import AHEAD, fetch_ahead, rule_at
+from ._select_lanes import WORD, keys_of, load_part, size_of, store
 
 _DIGIT = 11  # bits of a radix digit: 2048 counters fit the L1 cache
-_SCRATCH = 4096  # keys to compute at once, by vectors, before a loop that has none
+# What blocks find in their job.
+_X, _COUNTS, _RULE, _N, _LOW, _SHIFT, _DIGITS = range(7)
 
 
 def global_counts(tensors, k, least, magnitude):
@@ -19,15 +24,14 @@ def global_counts(tensors, k, least, magnitude):
     on, for every digit, and only the sum is compared with k.
     """
     order = "magnitude" if magnitude else "ascending"
-    constants, shift = _keys.key_rule(tensors[0].dtype, order)
-    bits = [_keys.as_bits(x) for x in tensors]
+    _, shift = key_rule(tensors[0].dtype, order)
+    tensors = [contiguous(x) for x in tensors]
     low, larger = 0, np.zeros(len(tensors), np.int64)
     least = np.array(least)
     while shift:
         digit_bits = min(_DIGIT, shift)
         shift -= digit_bits
-        counts = [_count_digits(x, constants, low, shift, digit_bits) for x in bits]
-        counts = np.array(counts)
+        counts = np.array([_count_digits(x, order, low, shift, digit_bits) for x in tensors])
         from_digit = larger[:, None] + counts[:, ::-1].cumsum(axis=1)[:, ::-1]
         enough = np.maximum(from_digit, least[:, None]).sum(axis=0) >= k
         digit = int(enough.nonzero()[0][-1])
@@ -39,31 +43,41 @@ def global_counts(tensors, k, least, magnitude):
     return (kept + spare.clip(0, room)).tolist()
 
 
-def _count_digits(x, constants, low, shift, digit_bits):
+def _count_digits(x, order, low, shift, digit_bits):
     """How often each digit occurs, where the bits above it are those of `low`."""
-    counts = np.empty((chunks_of(x.size), 2**digit_bits + 1), np.int64)
-    bits = x.dtype.type
-    _histogram(workers(), x, constants, bits(low), bits(shift), counts)
+    digits = 2**digit_bits
+    counts = np.zeros((chunks_of(x.size), digits + 1), np.int64)
+    if x.size:
+        constants = [key_rule(x.dtype, order)[0].ctypes.data, x.size, low, shift, digits]
+        job = np.array(constants, np.uint64).view(np.int64)
+        code, blocks = _code(x.dtype.itemsize)[0], len(counts)
+        run(workers(), code, blocks, (x, counts), job, WORD * x.dtype.itemsize, 2 * x.size)
     return counts[:, :-1].sum(axis=0)
 
 
-@njit
-def _histogram_block(b, x, rule, low, shift, counts):
-    """Keys with other digits above fall in the last place."""
-    start, end = chunk(b, x.size)
-    digits, count = np.empty(_SCRATCH, np.uint16), counts[b]
-    count[:] = 0
-    outside = np.uint64(count.size - 1)
-    for first in range(start, end, _SCRATCH):
-        part = x[first : min(first + _SCRATCH, end)]
-        for i in range(part.size):
-            digit = np.uint64(type(low)(key_of(part[i], rule) - low) >> shift)
-            digits[i] = digit if digit < outside else outside
-        for i in range(part.size):
-            count[digits[i]] += 1
+@cache
+def _code(size):
+    function = _histogram(np.dtype(f"u{size}"))
+    return address(function, 3), function
 
 
-@njit
-def _histogram(pool, x, constants, low, shift, counts):
-    args = (x, unpack(constants), low, shift, counts)
-    parallel(pool, _histogram_block, counts.shape[0], args, x.size // 2)
+def _histogram(dtype):
+    """A block: count the digits of a chunk; keys with other digits above fall in the last place."""
+
+    @njit
+    def histogram(b, job, scratch):
+        size, rule, n = size_of(dtype), rule_at(at(job, _RULE)), at(job, _N)
+        low, shift = np.uint64(at(job, _LOW)), np.uint64(at(job, _SHIFT))
+        outside, keys = np.uint64(at(job, _DIGITS)), array_at(scratch, dtype)
+        counts = array_at(at(job, _COUNTS) + 8 * b * (at(job, _DIGITS) + 1), np.int64)
+        start, end = chunk(b, n)
+        for i in range(start, end, WORD):
+            x = at(job, _X) + i * size
+            fetch_ahead(dtype, x, AHEAD)
+            store(scratch, keys_of(load_part(dtype, x, end - i), rule), WORD)
+            for j in range(min(WORD, end - i)):
+                key = np.uint64(keys[np.uintp(j)])
+                counts[min((key - low) >> shift, outside)] += 1
+        return 0
+
+    return histogram

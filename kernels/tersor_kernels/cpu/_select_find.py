@@ -10,8 +10,7 @@ from math import ceil, floor, sqrt
 import numpy as np
 
 from .._jit import njit
-from ._native import _run as run_blocks
-from ._native import array_at, at, call
+from ._native import array_at, at, call, run_blocks
 from ._select_kth import (
     AHEAD,
     ALL,

@@ -5,7 +5,7 @@ from math import ceil, floor, sqrt
 import numpy as np
 
 from .._jit import njit
-from ._native import array_at
+from ._native import array_at, prefetch
 from ._select_lanes import (
     WORD,
     above,
@@ -20,7 +20,6 @@ from ._select_lanes import (
     load,
     load_part,
     nans_of,
-    prefetch,
     raise_below,
     size_of,
     store,
@@ -41,14 +40,14 @@ _SLACK = 2.0  # standard deviations of a rank in the sample: 1 in 20 misses, for
 def rule_at(address):
     """The constants of `_keys.key_rule`, eight bytes each, by value."""
     c = array_at(address, np.uint64)
-    return (c[0], c[1], c[2], c[3], c[4], c[5], c[6])
+    return (c[0], c[1], c[2], c[3], c[4], c[5])
 
 
 @njit(forceinline=True)
 def own_rule():
     """The rule of keys themselves."""
     zero = np.uint64(0)
-    return (ALL, zero, zero, zero, zero, ALL, zero)
+    return (ALL, zero, zero, zero, ALL, zero)
 
 
 @njit(forceinline=True)

@@ -244,20 +244,6 @@ def store(typingctx, address, lanes, count):
 
 
 @intrinsic
-def prefetch(typingctx, address):
-    """Fetch the cache line at an address, which need not be valid, ahead of its use."""
-
-    def codegen(context, builder, sig, args):
-        line = pointer(builder, args[0], _i8)
-        options = [_i32(0), _i32(3), _i32(1)]  # to read, into the first cache, data
-        name = f"llvm.prefetch.{line.type.intrinsic_name}"
-        call(builder, name, ir.VoidType(), [line, *options])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
-@intrinsic
 def copy(typingctx, out, source, size):
     """Copy `size` bytes from one address to another."""
 
@@ -271,12 +257,12 @@ def copy(typingctx, out, source, size):
 
 @intrinsic
 def keys_of(typingctx, lanes, rule):
-    """The key of each entry, as `_keys.key_of` says."""
+    """The key of each entry, as `_keys` says."""
 
     def codegen(context, builder, sig, args):
         bits = args[0]
-        mask, _, signed, flip, add, inf, nan = (
-            splat(builder, builder.extract_value(args[1], i), bits.type) for i in range(7)
+        mask, signed, flip, add, inf, nan = (
+            splat(builder, builder.extract_value(args[1], i), bits.type) for i in range(6)
         )
         sign = ir.Constant(bits.type, [bits.type.element.width - 1] * WORD)
         magnitude = builder.and_(bits, mask)
@@ -293,7 +279,7 @@ def nans_of(typingctx, lanes, rule):
 
     def codegen(context, builder, sig, args):
         mask, inf = (
-            splat(builder, builder.extract_value(args[1], i), args[0].type) for i in (0, 5)
+            splat(builder, builder.extract_value(args[1], i), args[0].type) for i in (0, 4)
         )
         return as_mask(builder, builder.icmp_unsigned(">", builder.and_(args[0], mask), inf))
 

@@ -5,8 +5,7 @@ import numpy as np
 from .._jit import njit
 from . import _select_find as f
 from ._common import BLOCK
-from ._native import _run as run_blocks
-from ._native import array_at, at
+from ._native import array_at, at, data_of, run_blocks
 from ._select_emit import OUT, RULE
 from ._select_kth import count_keys, count_nan, kth, ranks_of, rule_at
 from ._select_lanes import WORD, below, keys_of, least, load_part, size_of, store, up_to
@@ -20,7 +19,7 @@ _SORTED = 8  # ranks from which on a row is sorted
 @njit(forceinline=True)
 def _entry_of(key, rule, size):
     """The bits of an entry that has this key; 0.0 for -0.0."""
-    mask, _, _, _, add, inf, _ = rule
+    mask, _, _, add, inf, _ = rule
     sign = np.uint64(1) << np.uint64(8 * size - 1)
     value = (add - key) & (mask | sign)
     if mask & sign:  # an integer
@@ -82,40 +81,62 @@ def _of_row(dtype, x, n, rule, wanted, number, out, first, scratch):
 
 
 @njit
-def select_ranks(pool, plan, x, rows, n, ranks, each, out, nans):
-    """Write the entries of each row at `ranks`, count of them in a row, and how many are NaN."""
+def select_ranks(pool, plan, x, rows, n, ranks, number, each, out, nans):
+    """Write the entries of each row at `number` ranks, and how many are NaN.
+
+    x, ranks, out, nans : contiguous arrays, given by their id()
+    each : whether `ranks` are different ones for each row
+    """
     job = np.empty(FIELDS, np.int64)
-    job[RULE], job[OUT], job[NANS] = plan[f.RULE], out.ctypes.data, nans.ctypes.data
-    job[X], job[ROWS], job[N] = x.ctypes.data, rows, n
-    job[RANKS], job[COUNT], job[EACH] = ranks.ctypes.data, ranks.shape[1], each
+    job[RULE], job[OUT], job[NANS] = plan[f.RULE], data_of(out), data_of(nans)
+    job[X], job[ROWS], job[N] = data_of(x), rows, n
+    job[RANKS], job[COUNT], job[EACH] = data_of(ranks), number, each
     if n < f.LONG:
         _in_short_rows(pool, plan, job)
-        return
-    find_job = f.job_of(plan, job[X], n, True)
-    table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
-    rule, size = rule_at(plan[f.RULE]), plan[f.SIZE]
-    for r in range(rows):
-        _of_long_row(pool, find_job, table, ranks[r if each else 0], out[r], rule, size)
-        nans[r] = find_job[f.NANS]
-        find_job[f.X] += n * size
+    else:
+        _in_long_rows(pool, plan, job)
 
 
 @njit
-def _of_long_row(pool, job, table, ranks, out, rule, size):
-    key, larger, same, following = np.uint64(0), 0, 0, -1
+def _in_long_rows(pool, plan, job):
+    n, number, size = job[N], job[COUNT], plan[f.SIZE]
+    found = f.job_of(plan, job[X], n, True)
+    table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
+    for r in range(job[ROWS]):
+        out, ranks = job[OUT] + r * number * size, job[RANKS] + job[EACH] * r * number * 8
+        _of_long_row(pool, found, table, ranks, number, out)
+        f.set_at(job[NANS], r, found[f.NANS])
+        found[f.X] += n * size
+
+
+@njit
+def _of_long_row(pool, job, table, ranks, number, out):
+    key, larger, same, following = 0, 0, 0, -1
+    rule, size = rule_at(job[f.RULE]), job[f.SIZE]
     job[f.NAN_TOO] = True
-    for j in range(ranks.size):
-        k = ranks[j] + 1
-        if not larger < k <= larger + same:
-            if k == following:
-                key, larger, same, following = np.uint64(job[f.NEXT]), k - 1, 1, -1
-            else:
-                job[f.K] = k
-                f.find(pool, job, table)
-                key, larger, same = np.uint64(job[f.KEY]), job[f.LARGER], job[f.EQUAL]
-                following = larger + same + 1
-                job[f.NAN_TOO] = False
-        out[j] = _entry_of(key, rule, size)
+    for j in range(number):
+        k = at(ranks, j) + 1
+        if k == following:
+            key, larger, same, following = job[f.NEXT], k - 1, 1, -1
+        elif not larger < k <= larger + same:
+            job[f.K] = k
+            f.find(pool, job, table)
+            key, larger, same = job[f.KEY], job[f.LARGER], job[f.EQUAL]
+            following = larger + same + 1
+            job[f.NAN_TOO] = False
+        _set_entry(out + j * size, _entry_of(np.uint64(key), rule, size), size)
+
+
+@njit
+def _set_entry(address, bits, size):
+    if size == 1:
+        array_at(address, np.uint8)[0] = bits
+    elif size == 2:
+        array_at(address, np.uint16)[0] = bits
+    elif size == 4:
+        array_at(address, np.uint32)[0] = bits
+    else:
+        array_at(address, np.uint64)[0] = bits
 
 
 @njit

@@ -9,8 +9,7 @@ from . import _select_emit, _select_ranks, _select_sort
 from . import _select_find as f
 from ._common import BLOCK
 from ._keys import key_rule
-from ._native import _run as run_blocks
-from ._native import address, array_at, at, call
+from ._native import address, array_at, at, call, data_of, run_blocks
 from ._select_emit import OUT, PLACES, ROOM, RULE
 from ._select_kth import kth, rule_at
 from ._select_lanes import WORD, size_of
@@ -87,19 +86,13 @@ def _chunk_code():
 
 
 @cache
-def _rule(dtype, order, nan):
-    """`key_rule` for compiled code: eight bytes a constant."""
-    return key_rule(dtype, order, nan)[0].astype(np.uint64)
-
-
-@cache
 def plan(dtype, order, nan, operation):
     """The plan of "ranks", "take", "take sorted", "entries", "places", "mask" or "kept"."""
     name, _, is_sorted = operation.partition(" ")
     of_rows, emit = ("ranks", None) if name == "ranks" else ("rows", name)
     names = ("bound", "narrow", "count", "finish", of_rows, emit, "sort" if is_sorted else None)
     codes = [_core(name, dtype.itemsize)[0] if name else 0 for name in names]
-    first = (_rule(dtype, order, nan).ctypes.data, dtype.itemsize)
+    first = (key_rule(dtype, order, nan)[0].ctypes.data, dtype.itemsize)
     return np.array([*first, *codes, _chunk_code(), _KINDS.get(name, IN_PARTS)], np.int64)
 
 
@@ -107,8 +100,9 @@ def plan(dtype, order, nan, operation):
 def select(pool, plan, x, rows, n, k, width, out, places, is_strict):
     """Run a plan on the rows of `x`; how many entries are NaN, where the emitter counts them.
 
-    The results of row r, of which those above its k-th largest come first, start at r * width.
-    If `is_strict`, nothing is written for a long row with NaN, nor for those that follow.
+    x, out, places : contiguous arrays, given by their id(). The results of row r, of which those
+    above its k-th largest come first, start at r * width. If `is_strict`, nothing is written for a
+    long row with NaN, nor for those that follow.
     """
     return _select(pool, plan, _job_of(plan, x, rows, n, k, width, out, places), is_strict)
 
@@ -116,7 +110,7 @@ def select(pool, plan, x, rows, n, k, width, out, places, is_strict):
 @njit
 def emit_from(pool, plan, x, n, key, out):
     """Run the emitter of a plan on one row, of which the keys from `key` on are wanted."""
-    job = _job_of(plan, x, 1, n, np.int64(np.uint64(key)), n, out, out)
+    job = _job_of(plan, x, 1, n, np.int64(key), n, out, out)
     starts = np.zeros((f.chunks_of(n), 4), np.int64)
     starts[:, _SPARE] = n
     return _in_chunks(pool, plan, job, starts)
@@ -125,7 +119,7 @@ def emit_from(pool, plan, x, n, key, out):
 @njit
 def count_nan(pool, plan, x, n):
     """How many of n entries are NaN."""
-    job, table = f.job_of(plan, x.ctypes.data, n, True), np.empty((f.COLUMNS, f.CHUNKS), np.int64)
+    job, table = f.job_of(plan, data_of(x), n, True), np.empty((f.COLUMNS, f.CHUNKS), np.int64)
     f.count_against(pool, job, table, 0)
     return job[f.NANS]
 
@@ -133,8 +127,8 @@ def count_nan(pool, plan, x, n):
 @njit
 def _job_of(plan, x, rows, n, k, width, out, places):
     job = np.empty(FIELDS, np.int64)
-    job[RULE], job[OUT], job[PLACES] = plan[f.RULE], out.ctypes.data, places.ctypes.data
-    job[X], job[ROWS], job[N], job[K], job[WIDTH] = x.ctypes.data, rows, n, k, width
+    job[RULE], job[OUT], job[PLACES] = plan[f.RULE], data_of(out), data_of(places)
+    job[X], job[ROWS], job[N], job[K], job[WIDTH] = data_of(x), rows, n, k, width
     job[EMIT], job[SORT], job[SIZE] = plan[f.EMIT_CODE], plan[f.SORT_CODE], plan[f.SIZE]
     return job
 

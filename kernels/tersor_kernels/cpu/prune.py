@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _keys
+from ._keys import contiguous, key_from
 from ._parallel import workers
 from ._prune_global import global_counts as global_counts
 from ._select_find import LONG
@@ -12,8 +12,9 @@ from ._select_rows import emit_from, plan, select
 
 def count_nan(x):
     """How many entries are NaN."""
+    x = contiguous(x)
     job = plan(x.dtype, "magnitude", "low", "mask")
-    return int(_count_nan(workers(), job, _keys.as_bits(x).reshape(-1), x.size)) if x.size else 0
+    return int(_count_nan(workers(), job, id(x), x.size)) if x.size else 0
 
 
 def prune_mask(x, k, threshold, magnitude, nan, out=None):
@@ -22,15 +23,12 @@ def prune_mask(x, k, threshold, magnitude, nan, out=None):
     And how many are NaN; if there are and `nan` is "raise", `out` is not touched.
     """
     order = "magnitude" if magnitude else "ascending"
-    mask, nans = _keep(x, k, threshold, order, nan, "mask", out, np.uint8)
-    return mask.view(bool), nans
+    return _keep(x, k, threshold, order, nan, "mask", out, np.bool_)
 
 
 def prune(x, k, threshold, nan, out=None):
     """The entries that `prune_mask` keeps by magnitude, 0 for the others; and how many are NaN."""
-    bits = _keys.UNSIGNED[x.dtype.itemsize]
-    kept, nans = _keep(x, k, threshold, "magnitude", nan, "kept", out, bits)
-    return kept.view(x.dtype), nans
+    return _keep(x, k, threshold, "magnitude", nan, "kept", out, x.dtype)
 
 
 def pack_mask(mask):
@@ -47,22 +45,22 @@ def unpack_mask(packed, n):
 def _keep(x, k, threshold, order, nan, what, out, dtype):
     rows, n = x.shape
     is_strict = out is not None and nan == "raise" and x.dtype.kind not in "iub"
-    out = np.empty(x.shape, dtype) if out is None else out.view(dtype)
+    out = np.empty(x.shape, dtype) if out is None else out
     if x.size == 0:
         return out, 0
-    bits = _keys.as_bits(x)
-    job = plan(x.dtype, order, "high" if nan == "keep" else "low", what)
+    x, nan = contiguous(x), "high" if nan == "keep" else "low"
     if k == 0 or (is_strict and (rows > 1 or n < LONG)):
         nans = count_nan(x)
         if k == 0 and not (is_strict and nans):
             out[...] = 0
         if k == 0 or nans:
             return out, nans
-    if threshold is not None:
-        constants, _ = _keys.key_rule(x.dtype, order, "high" if nan == "keep" else "low")
-        key = _keys.key_from(threshold, x.dtype, order, constants)
-        if key is None:
-            out[...] = 0
-            return out, 0
-        return out, emit_from(workers(), job, bits, x.size, key, out)
-    return out, select(workers(), job, bits, rows, n, k, n, out, out, is_strict)
+    job = plan(x.dtype, order, nan, what)
+    if threshold is None:
+        args = id(x), rows, n, k, n, id(out), id(out), is_strict
+        return out, select(workers(), job, *args)
+    key = key_from(threshold, x.dtype, order)
+    if key is None:
+        out[...] = 0
+        return out, 0
+    return out, emit_from(workers(), job, id(x), x.size, key, id(out))

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import _keys
+from ._keys import contiguous
 from ._parallel import workers
 from ._select_ranks import select_ranks
 from ._select_rows import plan, select
@@ -17,25 +17,25 @@ from ._select_rows import plan, select
 def top_k(x, k, largest, sorted):
     """The k largest or smallest entries of each row and their indices; in index order unsorted."""
     rows, n = x.shape
-    bits = _keys.as_bits(x)
-    values, indices = np.empty((rows, k), bits.dtype), np.empty((rows, k), np.int64)
+    x = contiguous(x)
+    values, indices = np.empty((rows, k), x.dtype), np.empty((rows, k), np.int64)
     if rows and k:
         order, operation = ("descending", "ascending")[largest], ("take", "take sorted")[sorted]
         job = plan(x.dtype, order, "low", operation)
-        select(workers(), job, bits, rows, n, k, k, values, indices, False)
-    return values.view(x.dtype), indices
+        select(workers(), job, id(x), rows, n, k, k, id(values), id(indices), False)
+    return values, indices
 
 
 def partition(x, kth):
     """Each row with the entries that sorting would put at the ascending places `kth` there."""
-    out = np.empty(x.shape, _keys.UNSIGNED[x.dtype.itemsize])
+    out = np.empty(x.shape, x.dtype)
     _partition(x, kth[0], out, "entries")
     for i, j in pairwise(kth):
         tail = out[:, i + 1 :]
-        part = np.empty(tail.shape, out.dtype)
-        _partition(tail.view(x.dtype), j - i - 1, part, "entries")
+        part = np.empty(tail.shape, x.dtype)
+        _partition(tail, j - i - 1, part, "entries")
         tail[...] = part
-    return out.view(x.dtype)
+    return out
 
 
 def argpartition(x, kth):
@@ -54,7 +54,8 @@ def _partition(x, kth, out, operation):
     """Write the entries, or indices, before those at `kth`, these, and those behind them."""
     rows, n = x.shape
     job = plan(x.dtype, "descending", "low", operation)
-    select(workers(), job, _keys.as_bits(x), rows, n, kth + 1, n, out, out, False)
+    x = contiguous(x)
+    select(workers(), job, id(x), rows, n, kth + 1, n, id(out), id(out), False)
 
 
 def order_statistics(x, ranks):
@@ -63,8 +64,11 @@ def order_statistics(x, ranks):
     ranks : int64, (rows or 1, any number)
     """
     rows, n = x.shape
-    bits = _keys.as_bits(x)
-    out, nans = np.empty((rows, ranks.shape[1]), bits.dtype), np.empty(rows, np.int64)
+    x, ranks = contiguous(x), np.ascontiguousarray(ranks, np.int64)
+    each, number = ranks.shape
+    out, nans = np.empty((rows, number), x.dtype), np.empty(rows, np.int64)
     job = plan(x.dtype, "descending", "low", "ranks")
-    select_ranks(workers(), job, bits, rows, n, ranks, len(ranks) > 1, out, nans)
-    return out.view(x.dtype), nans
+    is_each = each > 1
+    arrays = id(x), rows, n, id(ranks), number, is_each, id(out), id(nans)
+    select_ranks(workers(), job, *arrays)
+    return out, nans
