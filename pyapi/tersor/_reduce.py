@@ -167,34 +167,32 @@ class Reduction:
         numpy_does: Callable[[], Any],
         result: Any,
         overflow: Callable[[Any], Any] = np.add.reduce,
-    ) -> None:
-        """Let NumPy warn where the result is infinite, in its dtype, or NaN, for a reason.
+    ) -> Any:
+        """The result in its dtype; NumPy warns where that is infinite, or NaN, for a reason.
 
         `numpy_does` computes it all again, which takes long: only where there is inf in the array,
         or NaN comes from what is not.
         """
         largest = _largest(self.dtype)
-        if abs(result) <= largest if result.ndim == 0 else (abs(result) <= largest).all():
-            return
+        if result.ndim == 0 and abs(result) <= largest:
+            return result
+        with np.errstate(over="ignore"):
+            result = result.astype(self.dtype, copy=False)
+        if np.isfinite(result).all():
+            return result
         everything = tuple(range(self.a.ndim))
-        if self.reduce("any_inf", everything):
-            numpy_does()
-        elif (abs(result) > largest).any():
+        infinite = self.reduce("any_inf", everything)
+        if np.isinf(result).any() and not infinite:
             overflow(np.full(2, largest, self.dtype))
-        elif self.reduce("count_numbers", everything) == self.a.size:
+        elif infinite or self.reduce("count_numbers", everything) == self.a.size:
             numpy_does()
-        else:
-            return
-        self.warned = True
+            self.warned = True
+        return result
 
     def finish(self, result: Any) -> Any:
         """`result` in the dtype and shape that were asked for, in `out` or as a scalar."""
         if result.dtype != self.dtype:
-            if self.warned:
-                with np.errstate(over="ignore"):
-                    result = result.astype(self.dtype)
-            else:
-                result = result.astype(self.dtype)
+            result = result.astype(self.dtype)
         if self.keepdims:
             result = np.expand_dims(result, self.axes)
         if self.out is not None:

@@ -48,9 +48,7 @@ def mean(
         return precisely(np.mean, a, axis, dtype, out, options)
     large = call.a.dtype.itemsize == 8  # the sum of such integers could exceed int64
     total = call.reduce("total" if large else "sum").astype(FLOAT64)
-    result = total / call.count
-    call.warn_like(lambda: np.mean(call.a, axis), result)
-    return call.finish(result)
+    return call.finish(call.warn_like(lambda: np.mean(call.a, axis), total / call.count))
 
 
 @numpy_function(np.nanmean, ACCURATE)
@@ -83,7 +81,7 @@ def nanmean(
     total, count = call.reduce("nansum"), call.reduce("count_numbers")
     with np.errstate(invalid="ignore"):
         result = total / count
-    call.warn_like(lambda: np.nanmean(call.a, axis), result)
+    result = call.warn_like(lambda: np.nanmean(call.a, axis), result)
     if not call.warned and not count.all():
         warn("Mean of empty slice", 3)
     return call.finish(result)
@@ -246,9 +244,11 @@ def _variance(
     freedom = count - less
     with np.errstate(invalid="ignore", divide="ignore"):
         result = squares / freedom
-    call.warn_like(lambda: function(call.a, axis, ddof=less), result)
+        if function in (np.std, np.nanstd):
+            result = np.sqrt(result)
+    result = call.warn_like(lambda: function(call.a, axis, ddof=less), result)
     if skip and (freedom <= 0).any():
-        result = np.where(freedom <= 0, np.nan, result)
+        result = np.where(freedom <= 0, result.dtype.type(np.nan), result)
         if not call.warned:
             warn("Degrees of freedom <= 0 for slice.", 4)
-    return call.finish(np.sqrt(result) if function in (np.std, np.nanstd) else result)
+    return call.finish(result)

@@ -132,5 +132,5 @@ def _accumulate(
         return precisely(function, a, axis, dtype, out, options)
     result = call.reduce(op if call.a.dtype.kind not in "biu" else op.removeprefix("nan"))
     if result.dtype == FLOAT64:
-        call.warn_like(lambda: function(call.a, axis), result)
+        result = call.warn_like(lambda: function(call.a, axis), result)
     return call.finish(result)

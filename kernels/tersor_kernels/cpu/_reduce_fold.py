@@ -1,16 +1,17 @@
 """The engine of the reductions: one summation tree for every memory layout.
 
 The n elements of one result, in logical order, are cut into leaves of LEAF; element i of a leaf
-goes to lane i % LANES; a lane takes 8 elements at a time, merged as a balanced tree, what is left
-one by one; the lanes are merged by halving, the leaves in order. Which elements meet in which order
-thus depends on n alone, and results have the same bits for any strides and any number of threads.
+goes to lane i % LANES, or there is but one lane if n is FEW or less; a lane takes 8 elements at a
+time, merged as a balanced tree, what is left one by one; lanes and then leaves are merged by
+halving. Which elements meet in which order thus depends on n alone, and results have the same bits
+for any strides and any number of threads.
 
 In memory the elements are (outer, n1 * n2, inner) with a stride, in elements, for each of the four;
 results are (outer, inner). A tile, one leaf of w neighbours along inner, is folded in the way that
 its strides allow:
 
-    RUN     elements are contiguous: one result at a time, LANES contiguous lanes
-    DENSE   elements are contiguous rows of w: LANES * w contiguous lanes
+    RUN     elements are contiguous: one result at a time, its lanes in registers
+    DENSE   elements are contiguous rows of w: w times as many contiguous lanes
     WIDE    rows of w are contiguous, but apart: a lane at a time, 8 rows of it
     GATHER  anything else: a few rows are copied together, then DENSE
 
@@ -45,7 +46,7 @@ from ._reduce_ops import (
     store,
 )
 
-LANES, LEAF = 16, 4096
+LANES, LEAF, FEW = 16, 4096, 64
 SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
 _GROUP = 8 * LANES
 _MAX_WIDTH = 1024  # columns of a tile: runs of 4 KB of float32, and lanes that stay in an L2 cache
@@ -57,9 +58,9 @@ _CLEAR, _FOLD, _RUN, _NUMBER, _MERGE, _STORE, _TOTAL = range(7)
 # What a block finds in its int64 arguments, in this order.
 (
     _X, _OUT, _FLAGS,
-    _CODE, _CENTRE_CODE, _COPY_CODE, _HELD, _PLANES, _LEAVES, _PROBE, _FINAL, _NUMBERED, _MODE,
-    _WIDTH, _COLUMNS, _PLACES, _RUNS, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
-) = range(25)  # fmt: skip
+    _CODE, _CENTRE_CODE, _COPY_CODE, _HELD, _PLANES, _LANES, _LEAVES, _PROBE, _FINAL, _NUMBERED,
+    _MODE, _WIDTH, _COLUMNS, _PLACES, _RUNS, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
+) = range(26)  # fmt: skip
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
@@ -207,10 +208,21 @@ def _copier(dtype):
         p, ps, pt, q, qs, qt = _u(p), _u(ps), _u(pt), _u(q), _u(qs), _u(qt)
         for _ in range(m):
             a, b = p, q
-            for _ in range(n):
-                out[b] = x[a]
-                a += pt
-                b += qt
+            # Steps that are known to the compiler make loops of vector code.
+            if pt == 1 and qt == 1:
+                for j in range(_u(n)):
+                    out[b + j] = x[a + j]
+            elif pt == 2 and qt == 1:
+                for j in range(_u(n)):
+                    out[b + j] = x[a + j + j]
+            elif pt == _u(-1) and qt == 1:
+                for j in range(_u(n)):
+                    out[b + j] = x[a - j]
+            else:
+                for _ in range(n):
+                    out[b] = x[a]
+                    a += pt
+                    b += qt
             p += ps
             q += qs
         return 0
@@ -255,17 +267,20 @@ def _gather(args, offset, first, rows, w, out):
 
 
 @njit
-def _fold_dense(code, a, size, x, offset, rows, w, row):
+def _fold_dense(code, a, size, x, offset, rows, w, row, lanes):
     """Merge `rows` contiguous rows of w, a lane each in turn."""
-    n, full, rest = LANES * w, rows // LANES, rows % LANES * w
+    n, full, rest = lanes * w, rows // lanes, rows % lanes * w
     call(code, (_FOLD, a, size, 0, x, offset, n, full, n, row))
     if rest:
         call(code, (_FOLD, a, size, 0, x, offset + full * n, n, 1, rest, row + full))
 
 
 @njit
-def _fold_wide(code, a, size, x, offset, stride, rows, w):
+def _fold_wide(code, a, size, x, offset, stride, rows, w, lanes):
     """Merge rows of w that are `stride` apart."""
+    if lanes == 1:
+        call(code, (_FOLD, a, size, 0, x, offset, stride, rows, w, 0))
+        return
     full = rows // _GROUP * _GROUP
     for r in range(0, full, _GROUP):
         for lane in range(LANES):
@@ -281,22 +296,23 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
     """Fold elements first..first+rows of w columns into the accumulators from a on."""
     mode, x = at(args, _MODE), at(args, _X)
     s2 = at(args, _S2)
-    used, half = min(LANES, rows), LANES // 2
+    lanes = at(args, _LANES)
+    used, half = min(lanes, rows), lanes // 2
     if mode == RUN:
         call(code, (_RUN, a, size, 0, x, offset + first, 1, rows, 1, 0))
         return
     call(code, (_CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w, 0))
     if mode == WIDE:
-        _fold_wide(code, a, size, x, offset + first * s2, s2, rows, w)
+        _fold_wide(code, a, size, x, offset + first * s2, s2, rows, w, lanes)
     elif mode == GATHER:
         step = max(_GROUP, _GATHERED // w // _GROUP * _GROUP)
         for r in range(0, rows, step):
             count = min(step, rows - r)
             _gather(args, offset, first + r, count, w, copy)
-            _fold_dense(code, a, size, copy, 0, count, w, r // LANES)
+            _fold_dense(code, a, size, copy, 0, count, w, r // lanes, lanes)
     else:
-        _fold_dense(code, a, size, x, offset + first * s2, rows, w, 0)
-    if at(args, _NUMBERED):
+        _fold_dense(code, a, size, x, offset + first * s2, rows, w, 0, lanes)
+    if at(args, _NUMBERED) and lanes > 1:
         for lane in range(used):
             call(code, (_NUMBER, a, size, lane * w, 0, 0, 0, 0, w, lane))
     while half > 0:
@@ -316,7 +332,7 @@ def _find_centres(args, a, size, offset, first, rows, w, copy):
         if centres[_u(j)] != centres[_u(j)] and probe < rows:
             _fold_tile(code, a, size, args, offset, first, rows, w, copy)
             break
-    for lane in range(min(LANES, rows)):
+    for lane in range(min(at(args, _LANES), rows)):
         for j in range(w):
             centres[_u(plane + lane * w + j)] = centres[_u(j)]
 
@@ -330,7 +346,7 @@ def _fold_leaf(args, a, o, leaf, begin, end):
     first_plane = 1 if at(args, _NUMBERED) and leaves == 1 else 0
     first = leaf * LEAF
     rows = min(LEAF, n - first)
-    size = min(LANES, rows) * width
+    size = min(at(args, _LANES), rows) * width
     copy = a + 8 * at(args, _HELD) * size
     for c in range(begin, end, width):
         result = _u(o * inner + c)
@@ -439,14 +455,15 @@ def plan_fold(kind, dtype, place):
     if n1 == 1:
         s1 = n2 * s2  # it would not matter, but the gatherer walks the smallest stride innermost
     leaf, leaves = min(n, LEAF), -(-n // LEAF)
-    if n1 == 1 and s2 == 1 and (leaf > 64 or inner == 1):
+    lanes = LANES if n > FEW else 1
+    if n1 == 1 and s2 == 1 and n > FEW:
         mode, width = RUN, 1
     elif n1 == 1 and si == 1 and s2 == inner and inner <= _MAX_WIDTH:
         mode, width = DENSE, inner
     elif n1 == 1 and si == 1 and inner >= 64:
         mode, width = WIDE, min(inner, _MAX_WIDTH)
     else:
-        alone = leaf > 64 and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
+        alone = n > FEW and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
         mode, width = GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, _GROUP), _MAX_WIDTH)
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
@@ -460,6 +477,7 @@ def plan_fold(kind, dtype, place):
         _copy(dtype.itemsize)[0] if mode == GATHER else 0,
         held,
         planes,
+        lanes,
         leaves,
         LEAF if kind is LogSumExp else 1,
         SETTLED.get(kind, -1),
@@ -481,7 +499,7 @@ def plan_fold(kind, dtype, place):
     return Fold(
         constants=np.array(constants, np.int64),
         blocks=blocks,
-        scratch=8 * held * min(LANES, leaf) * width + copied * dtype.itemsize,
+        scratch=8 * held * min(lanes, leaf) * width + copied * dtype.itemsize,
         work=n * outer * inner * dtype.itemsize // 16 * (8 if kind is LogSumExp else 1),
         shape=(planes, leaves, outer, inner),
         dtype=result_type(kind, dtype),

@@ -8,7 +8,7 @@ from ._reduce_fold import LEAF
 
 @njit
 def merge_moments(planes, leaves, n, skip):
-    """(counts, sums of squared deviations from the mean), float64, of each column's elements.
+    """(counts, or one for all; sums of squared deviations from the mean) of columns, float64.
 
     planes : (parts, rows, columns) of moments, or of nanmoments if `skip`; the centres are last
     leaves : a row is one of that many leaves of n elements, each for several rows in turn
@@ -17,6 +17,13 @@ def merge_moments(planes, leaves, n, skip):
     exactly 0.
     """
     rows, columns = planes.shape[1:]
+    if rows == 1 and not skip:
+        squares = np.empty(columns)
+        for j in range(columns):
+            total = planes[0, 0, j]
+            apart = planes[1, 0, j] - total * total / n
+            squares[j] = 0 if apart < 0 else apart  # NaN stays
+        return np.full(1, np.float64(n)), squares
     count, mean, squares = np.empty((3, rows, columns))
     for i in range(rows):
         leaf = i * leaves // rows

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._reduce_fold import LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
+from ._reduce_fold import FEW, LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_moments import merge_moments
 from ._reduce_ops import OPS
 from ._reduce_plan import READ_AS, last_group, locate, usable
@@ -72,7 +72,7 @@ def _rows(op, dtype, shape, axes):
         group, rest = last_group(shape, axes)
     kept = shape[: -len(group)]
     n = prod(shape[len(kept) :])
-    if group[0] != len(kept) or (n < 64 and kept) or n == 0:
+    if group[0] != len(kept) or n <= FEW:
         return None
     return row_folder(OPS[op], read_as), n, kept, rest
 
@@ -111,7 +111,8 @@ def moments(x, axes, skip):
         kept = planes.shape[2 + len(step.rest) :]
     n = x.size // prod(planes.shape[2:])
     merged = merge_moments(planes.reshape(len(planes), -1, prod(kept)), leaves, n, skip)
-    return merged[0].reshape(kept), merged[1].reshape(kept)
+    count, squares = merged
+    return count.reshape(kept if len(count) == prod(kept) else ()), squares.reshape(kept)
 
 
 def logsumexp(x, axes):
