@@ -1,5 +1,7 @@
 """Extrema over axes, of everything or of what is not NaN."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Norms, and the logarithm of a sum of exponentials."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

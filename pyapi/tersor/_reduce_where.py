@@ -1,5 +1,7 @@
 """Where the extrema are, and whether and how often there is something at all."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
