@@ -130,8 +130,8 @@ def precisely(
     if not is_half(a.dtype):
         return function(in_order(a), axis=axis, dtype=dtype, out=out, **options)
     target = result_dtype(dtype, native(a.dtype))
-    if target is None or (out is not None and not fits(out, out.shape, target)):
-        return function(a, axis=axis, dtype=dtype, out=out, **options)
+    if target is None or (out is not None and not fits(out, None, target)):
+        return seeing_nan(function, a, axis=axis, dtype=dtype, out=out, **options)
     if function.__name__.startswith("nan"):  # they replace NaN in a copy of the array's own dtype
         a = a.astype(FLOAT64)
     wide = None if out is None else np.empty(out.shape)
@@ -140,6 +140,21 @@ def precisely(
         out[...] = result
         return out
     return target.type(result) if type(result) is np.float64 else result.astype(target)
+
+
+def seeing_nan(function: Callable[..., Any], a: Any, **options: Any) -> Any:
+    """NumPy's `function`; one that skips NaN would take bfloat16's for numbers."""
+    if (
+        type(a) is not np.ndarray
+        or a.dtype.kind != "V"
+        or a.dtype.name != "bfloat16"
+        or not function.__name__.startswith("nan")
+    ):
+        return function(a, **options)
+    result = function(a.astype(np.float32), **options)
+    if options.get("dtype") is None and options["out"] is None and result.dtype == np.float32:
+        return result.astype(a.dtype)
+    return result
 
 
 class Reduction:
@@ -219,7 +234,8 @@ def reduction(
     if type(a) is not np.ndarray and type(a) is not np.memmap:
         return None
     size = a.size
-    if size < ALWAYS_NUMPY and backend is None and op != "logsumexp":
+    may_be_small = backend is None and a.dtype.kind != "V"  # NumPy sees no NaN in bfloat16
+    if size < ALWAYS_NUMPY and may_be_small and op != "logsumexp":
         return None
     if not size or not a.ndim or (options and options.keys() - {"keepdims"}):
         return None
@@ -234,15 +250,20 @@ def reduction(
     elif type(axis) is int and -ndim <= axis < ndim:
         axes = (axis % ndim,)
     else:
+        listed = axis if type(axis) is tuple else (axis,)
+        if any(isinstance(i, bool | list) for i in listed):
+            return None
         try:
             axes = tuple(sorted(normalize_axis_tuple(axis, ndim)))
         except (TypeError, ValueError):
             return None
         if not axes:
             return None
-    if backend is None and size < least(op, a.dtype, a.flags.c_contiguous, axes, ndim):
+    if may_be_small and size < least(op, a.dtype, a.flags.c_contiguous, axes, ndim):
         return None
-    keepdims = bool(options.get("keepdims", False)) if options else False
+    keepdims = options.get("keepdims", False) if options else False
+    if not isinstance(keepdims, int):
+        return None
     if out is not None:
         shape = [1 if i in axes else n for i, n in enumerate(a.shape) if keepdims or i not in axes]
         if not fits(out, tuple(shape), dtype):
@@ -252,12 +273,12 @@ def reduction(
     return Reduction(a, axes, dtype, keepdims, out, kernels("reduce", a, backend))
 
 
-def fits(out: Any, shape: tuple[int, ...], dtype: Any) -> bool:
-    """Whether `out` is an array in which a result of this shape and dtype can be put."""
+def fits(out: Any, shape: tuple[int, ...] | None, dtype: Any) -> bool:
+    """Whether `out` is an array in which a result of this dtype, and shape, can be put."""
     return (
         type(out) is np.ndarray
         and out.dtype == dtype
-        and out.shape == shape
+        and shape in (None, out.shape)
         and out.flags.writeable
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._reduce import NO_VALUE, given, native, numpy_function, reduction, warn
+from ._reduce import NO_VALUE, given, native, numpy_function, reduction, seeing_nan, warn
 
 
 @numpy_function(np.min)
@@ -157,7 +157,7 @@ def _extremum(
     if call is None:
         if type(a) is np.ndarray and not skip:
             return getattr(a, op)(axis, out, **options)  # what NumPy's function comes to
-        return function(a, axis=axis, out=out, **options)
+        return seeing_nan(function, a, axis=axis, out=out, **options)
     if not skip or call.a.dtype.kind in "biu":
         return call.finish(call.reduce(op.removeprefix("nan")))
     result = call.reduce(op)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike
 
 from ._reduce import (
@@ -110,10 +111,12 @@ def average(
     if weights is not None or type(a) is not np.ndarray:
         numpy_average: Any = np.average  # its overloads know no keepdims that may be missing
         return numpy_average(a, axis, weights, returned, **options)
+    if axis is not None:
+        axis = normalize_axis_tuple(axis, a.ndim, argname="axis")
     result = mean(a, axis, backend=backend, **options)
+    count = np.asanyarray(result).dtype.type(a.size / np.size(result))
     if not returned:
         return result
-    count = np.asanyarray(result).dtype.type(a.size / np.size(result))
     return result, np.full_like(result, count) if np.ndim(result) else count
 
 
@@ -238,8 +241,9 @@ def _variance(
     less, known = ddof, {**options}
     if ddof == 0:  # NumPy refuses both
         less = known.pop("correction", 0)
-    name = "nanvar" if skip else "var"
-    call = reduction(a, axis, out, known, backend, name, target)
+    call, name = None, "nanvar" if skip else "var"
+    if isinstance(less, int | float | np.integer | np.floating):
+        call = reduction(a, axis, out, known, backend, name, target)
     if call is None or not (skip or call.count > less):
         return precisely(function, a, axis, dtype, out, {"ddof": ddof, **options})
     count, squares = call.kernels.moments(call.a, call.axes, skip)

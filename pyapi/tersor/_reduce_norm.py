@@ -45,10 +45,21 @@ def norm(
         result = _norm(call, ord, axis)
         if result is not None:
             return call.finish(result)
-    if type(x) is np.ndarray and x.dtype.kind == "f" and call is None:
+    if (
+        type(x) is np.ndarray
+        and x.dtype.kind == "f"
+        and call is None
+        and not (x.dtype.itemsize > 8 or _is_singular(x, ord, axis))
+    ):
         result = np.linalg.norm(in_order(x).astype(FLOAT64, copy=False), ord, axis, keepdims)
         return result.astype(native(x.dtype), copy=False)
     return np.linalg.norm(x, ord, axis, keepdims)
+
+
+def _is_singular(x: Any, ord: Any, axis: Any) -> bool:
+    """Whether the norm is one of singular values, which LAPACK finds in the array's own dtype."""
+    axes = x.ndim if axis is None else len(axis) if isinstance(axis, tuple) else 1
+    return axes == 2 and ord in (2, -2, "nuc")
 
 
 def _norm_dtype(dtype: Any) -> Any:

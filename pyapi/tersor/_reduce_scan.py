@@ -15,6 +15,7 @@ from ._reduce import (
     precisely,
     reduction,
     result_dtype,
+    seeing_nan,
     sum_dtype,
 )
 
@@ -111,12 +112,13 @@ def _scan(
     call = None
     if not isinstance(axis, tuple):
         call = reduction(a, axis, None, {}, backend, "scan", target)
-    if call is not None:
-        x, along = (call.a.reshape(-1), 0) if axis is None else (call.a, call.axes[0])
-        if out is not None and not fits(out, x.shape, call.dtype):
-            call = None
+    if out is not None and type(a) is np.ndarray:
+        shape = (a.size,) if axis is None or a.ndim == 0 else a.shape
+        if not fits(out, shape, result_dtype(dtype, sum_dtype(a.dtype))):
+            return seeing_nan(function, a, axis=axis, dtype=dtype, out=out)
     if call is None:
         return precisely(function, a, axis, dtype, out, {})
+    x, along = (call.a.reshape(-1), 0) if axis is None else (call.a, call.axes[0])
     if x.dtype.kind in "biu":
         op = op.removeprefix("nan")
     wide = np.dtype(np.float64) if call.dtype.itemsize == 2 else call.dtype
@@ -124,7 +126,8 @@ def _scan(
     if x.dtype.kind not in "biu":
         last = result.take(-1, axis=along)
         call.warn_like(lambda: function(call.a, axis), last, np.add.accumulate)
-    result = result.astype(call.dtype, copy=False)
+    with np.errstate(over="ignore" if call.warned else None):
+        result = result.astype(call.dtype, copy=False)
     if out is None:
         return result
     out[...] = result

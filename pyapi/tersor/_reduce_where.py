@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._reduce import NO_VALUE, given, numpy_function, reduction
+from ._reduce import NO_VALUE, given, numpy_function, reduction, seeing_nan
 
 
 @numpy_function(np.argmin)
@@ -101,7 +101,7 @@ def _position(
         name = "nanarg" + op[3:] if skip else "arg" + op
         call = reduction(a, axis, out, options, backend, name, lambda own: np.dtype(np.intp))
     if call is None:
-        return function(a, axis=axis, out=out, **options)
+        return seeing_nan(function, a, axis=axis, out=out, **options)
     x, along = (call.a.reshape(-1), 0) if axis is None else (call.a, call.axes[0])
     if x.dtype.kind in "biu":
         op, skip = op.removeprefix("nan"), False
