@@ -270,7 +270,7 @@ def reduction(
             return None
     if type(a) is not np.ndarray:
         a = a.view(np.ndarray)
-    return Reduction(a, axes, dtype, keepdims, out, kernels("reduce", a, backend))
+    return Reduction(a, axes, dtype, bool(keepdims), out, kernels("reduce", a, backend))
 
 
 def fits(out: Any, shape: tuple[int, ...] | None, dtype: Any) -> bool:
