@@ -10,13 +10,13 @@ In memory the elements are (outer, n1 * n2, inner) with a stride, in elements, f
 results are (outer, inner). A tile, one leaf of w neighbours along inner, is folded in the way that
 its strides allow:
 
-    RUN     elements are contiguous: one result at a time, its lanes in registers
+    ROWS    elements are contiguous: one result at a time, its lanes in registers
     DENSE   elements are contiguous rows of w: w times as many contiguous lanes
     WIDE    rows of w are contiguous, but apart: a lane at a time, 8 rows of it
     GATHER  anything else: a few rows are copied together, then DENSE
 
-What an operation does with elements and accumulators is its core, a native function (`_native`):
-a new operation or dtype compiles that alone.
+What an operation does with elements and accumulators is its core (`_reduce_core`): a new operation
+or dtype compiles that alone.
 """
 
 from functools import cache
@@ -26,35 +26,17 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._native import DATA, LOCAL, address, array_at, at, call, local_array, prefetch, run
+from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
-from ._reduce_ops import (
-    ARGS,
-    CENTRED,
-    SETTLED,
-    LogSumExp,
-    accumulator,
-    context,
-    identity,
-    join,
-    lift,
-    load,
-    merge,
-    parts_of,
-    planes_of,
-    result_type,
-    store,
-)
+from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NUMBER, RUN, STORE, TOTAL, core
+from ._reduce_ops import ARGS, CENTRED, SETTLED, LogSumExp, parts_of, planes_of, result_type
 
-LANES, LEAF, FEW = 16, 4096, 64
+LEAF, FEW = 4096, 64
 SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
-_GROUP = 8 * LANES
 _MAX_WIDTH = 1024  # columns of a tile: runs of 4 KB of float32, and lanes that stay in an L2 cache
-_AHEAD = 8192  # bytes: prefetching makes runs from memory up to twice as fast
 _RUNS_BLOCK = 65536  # elements of a block of runs
 _GATHERED = 16384  # elements that a tile copies together at a time
-RUN, DENSE, WIDE, GATHER = range(4)
-_CLEAR, _FOLD, _RUN, _NUMBER, _MERGE, _STORE, _TOTAL = range(7)
+_ROWS, _DENSE, _WIDE, _GATHER = range(4)
 # What a block finds in its int64 arguments, in this order.
 (
     _X, _OUT, _FLAGS,
@@ -62,141 +44,6 @@ _CLEAR, _FOLD, _RUN, _NUMBER, _MERGE, _STORE, _TOTAL = range(7)
     _MODE, _WIDTH, _COLUMNS, _PLACES, _RUNS, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
 ) = range(26)  # fmt: skip
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
-
-
-def _core(kind, dtype):
-    """core(job, a, size, start, x, offset, stride, rows, n, row): a job on n accumulators.
-
-    Accumulators are a[start...], their parts and then their centre `size` apart.
-    _CLEAR   make them the identity
-    _FOLD    merge rows of n elements from x[offset] on, `stride` apart; the first is number `row`
-    _RUN     make the first the fold of `rows` neighbours in memory: all of a leaf, in registers
-    _NUMBER  elements are numbered within their lane: number those of lane `row` within the leaf
-    _MERGE   merge those that are `stride` further on
-    _STORE   x[offset...] = a[start...], one number each, in the dtype of the result
-    _TOTAL   merge results x[0...] with those that are `stride` further on
-    """
-    lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), parts_of(kind, dtype)
-    whole, flagged = planes_of(kind, dtype) == 1, planes_of(kind, dtype) < parts
-    op, one, numbered = kind(), identity(kind, dtype), kind in ARGS
-    planes = parts + (kind in CENTRED)
-    bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), dtype.itemsize
-    group_bytes = _GROUP * itemsize
-    last_plane = (planes - 1) * LANES
-    if planes * LANES > LOCAL:
-        raise ValueError(f"{planes} planes of {LANES} lanes are more than {LOCAL} numbers")
-
-    @njit(cache=False, forceinline=True)
-    def fold_group(a, size, q, x, p, stride, row):
-        c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
-        c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
-        c4, c5 = context(op, a, size, q, row + 4), context(op, a, size, q, row + 5)
-        c6, c7 = context(op, a, size, q, row + 6), context(op, a, size, q, row + 7)
-        e0, e1 = lift(op, x[p], c0), lift(op, x[p + stride], c1)
-        e2, e3 = lift(op, x[p + _u(2) * stride], c2), lift(op, x[p + _u(3) * stride], c3)
-        e4, e5 = lift(op, x[p + _u(4) * stride], c4), lift(op, x[p + _u(5) * stride], c5)
-        e6, e7 = lift(op, x[p + _u(6) * stride], c6), lift(op, x[p + _u(7) * stride], c7)
-        low = merge(op, merge(op, e0, e1), merge(op, e2, e3))
-        high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
-        store(op, a, size, q, merge(op, load(op, a, size, q), merge(op, low, high)))
-
-    @njit(cache=False, forceinline=True)
-    def fold_one(a, size, q, x, p, row):
-        e = lift(op, x[p], context(op, a, size, q, row))
-        store(op, a, size, q, merge(op, load(op, a, size, q), e))
-
-    @njit(cache=False, forceinline=True)
-    def join_at(a, size, j, distance):
-        other = load(op, a, size, j + distance)
-        store(op, a, size, j, join(op, load(op, a, size, j), other))
-
-    @njit(cache=False, forceinline=True)
-    def fold_run(a, size, x, i, address, rows, row):
-        lanes, acc = _u(LANES), local_array(lane)
-        for part in range(_u(parts)):
-            for j in range(lanes):
-                acc[part * lanes + j] = one if part == _u(0) else lane(0)
-        if planes > parts:
-            for j in range(lanes):
-                acc[_u(last_plane) + j] = a[_u(parts) * size]
-        for _ in range(rows // _GROUP):
-            for line in range(group_bytes // 64):
-                prefetch(address + _AHEAD + 64 * line)
-            for j in range(lanes):
-                fold_group(acc, lanes, j, x, i + j, lanes, row)
-            i += _u(_GROUP)
-            address += group_bytes
-            row += 8
-        for _ in range(rows % _GROUP // LANES):
-            for j in range(lanes):
-                fold_one(acc, lanes, j, x, i + j, row)
-            i += lanes
-            row += 1
-        end = local_array(lane)  # a loop of unknown length would keep `acc` out of registers
-        for j in range(_u(LANES * planes)):
-            end[j] = acc[j]
-        for j in range(_u(rows % LANES)):
-            fold_one(end, lanes, j, x, i + j, row)
-        if numbered:
-            for j in range(lanes):
-                end[lanes + j] = end[lanes + j] * lane(LANES) + lane(j)
-        for j in range(_u(8)):
-            join_at(end, lanes, j, _u(8))
-        for j in range(_u(4)):
-            join_at(end, lanes, j, _u(4))
-        for j in range(_u(2)):
-            join_at(end, lanes, j, _u(2))
-        join_at(end, lanes, _u(0), _u(1))
-        for part in range(_u(parts)):
-            a[part * size] = end[part * lanes]
-
-    @njit
-    def core(job, a, size, start, x, offset, stride, rows, n, row):
-        address = x + offset * itemsize
-        raw, out = array_at(a, bits), array_at(x, result)
-        a, x = array_at(a, lane), array_at(x, dtype)
-        size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
-        if job == _RUN:
-            fold_run(a, size, x, i, address, rows, row)
-        elif job == _CLEAR:
-            for part in range(parts):
-                value = one if part == 0 else lane(0)
-                for j in range(n):
-                    a[_u(part) * size + start + j] = value
-        elif job == _NUMBER:
-            for j in range(size + start, size + start + n):
-                a[j] = a[j] * lane(LANES) + lane(row)
-        elif job == _MERGE:
-            for j in range(start, start + n):
-                join_at(a, size, j, stride)
-        elif job == _STORE:
-            if numbered and start == 0:  # the bits of an extremum
-                for j in range(n):
-                    out[i + j] = raw[j]
-            elif flagged:
-                for j in range(n):
-                    out[i + j] = a[start + j] if a[size + start + j] == 0 else np.nan
-            else:
-                for j in range(n):
-                    out[i + j] = a[start + j]
-        elif job == _TOTAL:
-            if whole:
-                for j in range(n):
-                    out[j] = merge(op, out[j], out[j + stride])
-        else:
-            for _ in range(rows // 8):
-                for j in range(n):
-                    fold_group(a, size, start + j, x, i + j, stride, row)
-                i += _u(8) * stride
-                row += 8
-            for _ in range(rows % 8):
-                for j in range(n):
-                    fold_one(a, size, start + j, x, i + j, row)
-                i += stride
-                row += 1
-        return 0
-
-    return core
 
 
 def _copier(dtype):
@@ -228,13 +75,6 @@ def _copier(dtype):
         return 0
 
     return copy
-
-
-@cache
-def core(kind, dtype):
-    """Address of an operation's core, and what keeps it alive."""
-    function = _core(kind, dtype)
-    return address(function, 10), function
 
 
 @cache
@@ -270,25 +110,25 @@ def _gather(args, offset, first, rows, w, out):
 def _fold_dense(code, a, size, x, offset, rows, w, row, lanes):
     """Merge `rows` contiguous rows of w, a lane each in turn."""
     n, full, rest = lanes * w, rows // lanes, rows % lanes * w
-    call(code, (_FOLD, a, size, 0, x, offset, n, full, n, row))
+    call(code, (FOLD, a, size, 0, x, offset, n, full, n, row))
     if rest:
-        call(code, (_FOLD, a, size, 0, x, offset + full * n, n, 1, rest, row + full))
+        call(code, (FOLD, a, size, 0, x, offset + full * n, n, 1, rest, row + full))
 
 
 @njit
 def _fold_wide(code, a, size, x, offset, stride, rows, w, lanes):
     """Merge rows of w that are `stride` apart."""
     if lanes == 1:
-        call(code, (_FOLD, a, size, 0, x, offset, stride, rows, w, 0))
+        call(code, (FOLD, a, size, 0, x, offset, stride, rows, w, 0))
         return
-    full = rows // _GROUP * _GROUP
-    for r in range(0, full, _GROUP):
+    full = rows // GROUP * GROUP
+    for r in range(0, full, GROUP):
         for lane in range(LANES):
             first, row = offset + (r + lane) * stride, r // LANES
-            call(code, (_FOLD, a, size, lane * w, x, first, LANES * stride, 8, w, row))
+            call(code, (FOLD, a, size, lane * w, x, first, LANES * stride, 8, w, row))
     for r in range(full, rows):
         first, row = offset + r * stride, r // LANES
-        call(code, (_FOLD, a, size, r % LANES * w, x, first, stride, 1, w, row))
+        call(code, (FOLD, a, size, r % LANES * w, x, first, stride, 1, w, row))
 
 
 @njit
@@ -298,14 +138,14 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
     s2 = at(args, _S2)
     lanes = at(args, _LANES)
     used, half = min(lanes, rows), lanes // 2
-    if mode == RUN:
-        call(code, (_RUN, a, size, 0, x, offset + first, 1, rows, 1, 0))
+    if mode == _ROWS:
+        call(code, (RUN, a, size, 0, x, offset + first, 1, rows, 1, 0))
         return
-    call(code, (_CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w, 0))
-    if mode == WIDE:
+    call(code, (CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w, 0))
+    if mode == _WIDE:
         _fold_wide(code, a, size, x, offset + first * s2, s2, rows, w, lanes)
-    elif mode == GATHER:
-        step = max(_GROUP, _GATHERED // w // _GROUP * _GROUP)
+    elif mode == _GATHER:
+        step = max(GROUP, _GATHERED // w // GROUP * GROUP)
         for r in range(0, rows, step):
             count = min(step, rows - r)
             _gather(args, offset, first + r, count, w, copy)
@@ -314,10 +154,10 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
         _fold_dense(code, a, size, x, offset + first * s2, rows, w, 0, lanes)
     if at(args, _NUMBERED) and lanes > 1:
         for lane in range(used):
-            call(code, (_NUMBER, a, size, lane * w, 0, 0, 0, 0, w, lane))
+            call(code, (NUMBER, a, size, lane * w, 0, 0, 0, 0, w, lane))
     while half > 0:
         if used > half:
-            call(code, (_MERGE, a, size, 0, 0, 0, half * w, 0, (used - half) * w, 0))
+            call(code, (MERGE, a, size, 0, 0, 0, half * w, 0, (used - half) * w, 0))
             used = half
         half //= 2
 
@@ -358,7 +198,7 @@ def _fold_leaf(args, a, o, leaf, begin, end):
         _fold_tile(code, a, size, args, offset, first, 0 if settled else rows, w, copy)
         for plane in range(first_plane, planes):
             to = (plane * leaves + leaf) * at(args, _OUTER) * inner + o * inner + c
-            call(code, (_STORE, a, size, plane * size, at(args, _OUT), to, 0, 0, w, 0))
+            call(code, (STORE, a, size, plane * size, at(args, _OUT), to, 0, 0, w, 0))
         if flagged and w == 1 and array_at(a, np.uint8)[_u(0)] == at(args, _FINAL):
             flags[result] = 1
 
@@ -386,7 +226,7 @@ def _merge_leaves(code, out, leaves, n):
     """Merge rows of n results by halving, into row 0."""
     while leaves > 1:
         half = (leaves + 1) // 2
-        call(code, (_TOTAL, 0, 0, 0, out, 0, half * n, 0, (leaves - half) * n, 0))
+        call(code, (TOTAL, 0, 0, 0, out, 0, half * n, 0, (leaves - half) * n, 0))
         leaves = half
 
 
@@ -398,8 +238,8 @@ def _fold_rows(code, x, m, n, out):
     for leaf in range(leaves):
         first = leaf * LEAF
         for i in range(m):
-            call(code, (_RUN, a, 1, 0, x, i * n + first, 1, min(LEAF, n - first), 1, 0))
-            call(code, (_STORE, a, 1, 0, out, leaf * m + i, 0, 0, 1, 0))
+            call(code, (RUN, a, 1, 0, x, i * n + first, 1, min(LEAF, n - first), 1, 0))
+            call(code, (STORE, a, 1, 0, out, leaf * m + i, 0, 0, 1, 0))
     _merge_leaves(code, out, leaves, m)
     return scratch[0]  # it is alive until here
 
@@ -457,24 +297,24 @@ def plan_fold(kind, dtype, place):
     leaf, leaves = min(n, LEAF), -(-n // LEAF)
     lanes = LANES if n > FEW else 1
     if n1 == 1 and s2 == 1 and n > FEW:
-        mode, width = RUN, 1
+        mode, width = _ROWS, 1
     elif n1 == 1 and si == 1 and s2 == inner and inner <= _MAX_WIDTH:
-        mode, width = DENSE, inner
+        mode, width = _DENSE, inner
     elif n1 == 1 and si == 1 and inner >= 64:
-        mode, width = WIDE, min(inner, _MAX_WIDTH)
+        mode, width = _WIDE, min(inner, _MAX_WIDTH)
     else:
         alone = n > FEW and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
-        mode, width = GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, _GROUP), _MAX_WIDTH)
+        mode, width = _GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, GROUP), _MAX_WIDTH)
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
     runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
     blocks = -(-outer // places) * -(-leaves // runs) * -(-inner // columns)
     held, planes = parts_of(kind, dtype) + (kind in CENTRED), planes_of(kind, dtype)
-    copied = min(leaf * width, max(_GATHERED, _GROUP * width)) if mode == GATHER else 0
+    copied = min(leaf * width, max(_GATHERED, GROUP * width)) if mode == _GATHER else 0
     constants = [
         core(kind, dtype)[0],
         core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
-        _copy(dtype.itemsize)[0] if mode == GATHER else 0,
+        _copy(dtype.itemsize)[0] if mode == _GATHER else 0,
         held,
         planes,
         lanes,
@@ -487,14 +327,7 @@ def plan_fold(kind, dtype, place):
         columns,
         places,
         runs,
-        outer,
-        so,
-        n1,
-        s1,
-        n2,
-        s2,
-        inner,
-        si,
+        *(outer, so, n1, s1, n2, s2, inner, si),
     ]
     return Fold(
         constants=np.array(constants, np.int64),
