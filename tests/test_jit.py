@@ -85,6 +85,35 @@ def test_numba_alone_would_serve_the_stale_answer(package):
     assert run(folder, CALL) == "20 1"
 
 
+CLOSURE = """
+from tersor_kernels._jit import njit
+
+def multiplier(factor):
+    @njit(cache=False)
+    def times(x):
+        return factor * x
+
+    @njit
+    def twice(x):
+        return times(x) + times(x)
+
+    return twice
+"""
+
+
+def test_closures_over_compiled_functions_are_cached_and_told_apart(package):
+    folder, _ = package
+    (folder / "cpu/closure.py").write_text(CLOSURE)
+    call = """
+from tersor_kernels.cpu.closure import multiplier
+for factor in (2, 3):
+    twice = multiplier(factor)
+    print(twice(10), sum(twice.stats.cache_hits.values()))
+"""
+    assert run(folder, call).split() == ["40", "0", "60", "0"]
+    assert run(folder, call).split() == ["40", "1", "60", "1"]
+
+
 def test_no_cache_folder_is_no_error(package, tmp_path):
     folder, _ = package
     nowhere = tmp_path / "file"

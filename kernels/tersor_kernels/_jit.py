@@ -4,9 +4,11 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.serialize import dumps
 
 
 @functools.cache
@@ -16,6 +18,17 @@ def _source_stamp() -> str:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _contents(value: Any) -> Any:
+    """What tells a function from others of its name, or their cells: the same in every process."""
+    function = getattr(value, "py_func", value)
+    if isinstance(function, FunctionType):
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        code = function.__code__
+        place = function.__module__, function.__qualname__, code.co_firstlineno, code.co_code
+        return *place, *map(_contents, cells)
+    return dumps(value)
 
 
 def njit(
@@ -41,6 +54,12 @@ def njit(
         dispatcher.enable_caching()
     except RuntimeError:  # "cannot cache function: no locator available"
         return dispatcher
+    # Numba's key holds the pickles of a closure's cells: of compiled functions, a random number.
+    dispatcher._cache._index_key = lambda signature, codegen: (
+        signature,
+        codegen.magic_tuple(),
+        hashlib.sha256(repr(_contents(function)).encode()).hexdigest(),
+    )
     file = dispatcher._cache._cache_file
     file._version = f"{file._version} {_source_stamp()}"
     return dispatcher
