@@ -11,6 +11,7 @@ for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 import argparse
 import json
 from fnmatch import fnmatch
+from math import prod
 from pathlib import Path
 
 import tersor
@@ -20,15 +21,19 @@ from .cases import all_cases
 from .limits import measure
 from .run import Row, report, run_case, use_threads
 
+_HUGE = 20_000_000  # entries
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tersor_bench", description=__doc__)
     parser.add_argument("--op", default="*", help='glob of cases, as in "distill.*"')
     parser.add_argument("--threads", type=int, default=tersor.get_num_threads())
-    parser.add_argument("--quick", action="store_true", help="5 rounds instead of 15")
+    parser.add_argument("--quick", action="store_true", help="5 rounds, and no huge inputs")
     parser.add_argument("--json", type=Path, help="write every figure here")
     options = parser.parse_args()
     cases = [case for case in all_cases() if fnmatch(case.op, options.op)]
+    if options.quick:
+        cases = [case for case in cases if prod(case.shape) <= _HUGE]
     if not cases:
         ops = ", ".join(sorted({case.op for case in all_cases()}))
         sys.exit(f"no case matches --op {options.op!r}; there are {ops}")

@@ -1,4 +1,6 @@
-"""Cases of pruning."""
+"""Cases of pruning: small and large, whole arrays and rows, masks and values, five dtypes."""
+
+from math import prod
 
 import numpy as np
 
@@ -6,41 +8,82 @@ import tersor
 
 from ..case import Case, optional
 
+_SMALL = ((10,), (100,), (1_000,), (10_000,))
+_DTYPES = ("float64", "int8", "int32", "float16")
+_LAYER, _SQUARE = (3072, 3072), (4096, 4096)
+
 
 def _weights(shape, dtype, rng):
-    return rng.standard_normal(shape).astype(dtype)
+    if dtype.kind == "i":
+        return rng.integers(-100, 100, shape, dtype)
+    return rng.standard_normal(shape, np.float32).astype(dtype)
 
 
-def _half_by_numpy(w):
-    def mask():
-        magnitude = np.abs(w).ravel()
-        k = magnitude.size // 2
-        return np.abs(w) > np.partition(magnitude, k - 1)[k - 1]
-
-    return mask
+def _kept(x, axis):
+    """How many are kept: half."""
+    return (x.size if axis is None else x.shape[axis]) // 2
 
 
-def _half_by_torch(w):
-    torch = optional("torch")
-    if torch is None:
-        return None
-    tensor = torch.from_numpy(w)
+def _half(what, axis, shape, dtype="float32"):
+    """Half of the entries, by magnitude."""
+    function = getattr(tersor, what)
 
-    def mask():
-        magnitude = tensor.abs().view(-1)
-        kept = torch.topk(magnitude, magnitude.numel() // 2, sorted=False).indices
-        return torch.zeros_like(magnitude, dtype=torch.bool).scatter_(0, kept, True)
+    def by_numpy(w):
+        def call():
+            magnitude, k = np.abs(w), _kept(w, axis)
+            if axis is None:
+                mask = magnitude >= np.partition(magnitude.ravel(), w.size - k)[w.size - k]
+            else:
+                n = w.shape[axis]
+                bound = np.partition(magnitude, n - k, axis=axis).take([n - k], axis=axis)
+                mask = magnitude >= bound
+            return mask if what == "prune_mask" else np.where(mask, w, w.dtype.type(0))
 
-    return mask
+        return call
+
+    def by_torch(w):
+        torch = optional("torch")
+        if torch is None:
+            return None
+        tensor, dim = torch.from_numpy(w), 0 if axis is None else axis
+
+        def call():
+            magnitude = tensor.abs()
+            flat = magnitude.view(-1) if axis is None else magnitude
+            kept = torch.topk(flat, _kept(w, axis), dim, sorted=False).indices
+            mask = torch.zeros_like(flat, dtype=torch.bool).scatter_(dim, kept, True)
+            mask = mask.view(tensor.shape)
+            return mask if what == "prune_mask" else torch.where(mask, tensor, 0)
+
+        return call
+
+    def check(w, result):
+        result = np.asarray(result).reshape(w.shape)
+        mask = result if what == "prune_mask" else result != 0
+        magnitude = np.abs(w.astype(np.float64))
+        assert (mask.sum(axis=axis) >= _kept(w, axis) - (w == 0).sum(axis=axis)).all()
+        least = np.where(mask, magnitude, np.inf).min(axis=axis)
+        assert (least >= np.where(mask, 0, magnitude).max(axis=axis)).all()
+
+    return Case(
+        op=f"prune.{what}({'' if axis is None else axis})",
+        shape=shape,
+        toy=tuple(min(n, 30) for n in shape),
+        dtype=dtype,
+        inputs=_weights,
+        contenders={
+            "tersor": lambda w: lambda: function(w, k=_kept(w, axis), axis=axis),
+            "numpy": by_numpy,
+            "torch": by_torch,
+        },
+        bytes=lambda shape, itemsize: (
+            prod(shape) * (itemsize + (1 if what == "prune_mask" else itemsize))
+        ),
+        check=check,
+    )
 
 
-def _check_half(w, mask):
-    mask = np.asarray(mask).reshape(w.shape)
-    assert mask.sum() == w.size // 2
-    assert np.abs(w[mask]).min() > np.abs(w[~mask]).max()
-
-
-def _two_of_four_by_numpy(w):
+def _groups_by_numpy(w):
     def mask():
         groups = np.abs(w).reshape(-1, 4)
         kept = np.argpartition(groups, 2, axis=1)[:, 2:]
@@ -51,7 +94,7 @@ def _two_of_four_by_numpy(w):
     return mask
 
 
-def _two_of_four_by_torch(w):
+def _groups_by_torch(w):
     torch = optional("torch")
     if torch is None:
         return None
@@ -65,7 +108,7 @@ def _two_of_four_by_torch(w):
     return mask
 
 
-def _check_two_of_four(w, mask):
+def _check_groups(w, mask):
     mask, groups = np.asarray(mask).reshape(-1, 4), np.abs(w).reshape(-1, 4)
     assert (mask.sum(axis=1) == 2).all()
     least_kept = np.where(mask, groups, np.inf).min(axis=1)
@@ -73,32 +116,22 @@ def _check_two_of_four(w, mask):
 
 
 CASES = (
-    Case(
-        op="prune.prune_mask",
-        shape=(3072, 3072),
-        toy=(6, 10),
-        dtype="float32",
-        inputs=_weights,
-        contenders={
-            "tersor": lambda w: lambda: tersor.prune_mask(w, 0.5),
-            "numpy": _half_by_numpy,
-            "torch": _half_by_torch,
-        },
-        bytes=lambda shape, itemsize: (itemsize + 1) * shape[0] * shape[1],
-        check=_check_half,
-    ),
+    *(_half(what, None, shape) for what in ("prune_mask", "prune") for shape in (*_SMALL, _LAYER)),
+    *(_half("prune_mask", None, _LAYER, dtype) for dtype in _DTYPES),
+    *(_half("prune_mask", axis, _SQUARE) for axis in (0, 1)),
+    *(_half("prune_mask", axis, (1_250_000, 8)) for axis in (0, 1)),
     Case(
         op="prune.2:4",
-        shape=(3072, 3072),
+        shape=_LAYER,
         toy=(6, 8),
         dtype="float32",
         inputs=_weights,
         contenders={
             "tersor": lambda w: lambda: tersor.prune_mask(w, pattern="2:4"),
-            "numpy": _two_of_four_by_numpy,
-            "torch": _two_of_four_by_torch,
+            "numpy": _groups_by_numpy,
+            "torch": _groups_by_torch,
         },
         bytes=lambda shape, itemsize: (itemsize + 1) * shape[0] * shape[1],
-        check=_check_two_of_four,
+        check=_check_groups,
     ),
 )
