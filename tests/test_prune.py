@@ -62,6 +62,20 @@ def test_rows_are_what_sorting_keeps(backend, dtype, kind):
 
 
 @in_each_kind
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+def test_many_rows_of_a_few(dtype, kind):
+    """Several of which are compared at once, also where they do not fill a SIMD value."""
+    sizes = (1, 3, 4, 7, 8, 9, 16, 17) if dtype is np.float32 else (5, 8)
+    for n, nan in itertools.product(sizes, ("keep", "prune")):
+        w = hostile(kind, (259, n), dtype)
+        for k in {1, n // 2, n}:
+            how = dict(k=k, axis=1, nan=nan)
+            want = tersor.prune_mask(w, **how, backend="reference")
+            assert_identical(tersor.prune_mask(w, **how), want)
+            assert_identical(tersor.prune(w, **how), np.where(want, w, np.zeros((), dtype)))
+
+
+@in_each_kind
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
 def test_long_arrays_are_what_sorting_keeps(backend, dtype, kind):
     for shape in SHAPES[5:]:

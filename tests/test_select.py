@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -117,6 +118,43 @@ def assert_partitioned(x, got, indices, kth):
     for k in kth:
         np.testing.assert_array_equal(got_wide[:, k], ordered[:, k])
         np.testing.assert_array_equal(np.sort(got_wide[:, :k], axis=1), ordered[:, :k])
+
+
+@in_each_kind
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8])
+def test_many_rows_of_a_few(dtype, kind):
+    """Several of which are compared at once, also where they do not fill a SIMD value."""
+    for n in (1, 2, 3, 4, 5, 8, 9, 16, 17) if dtype is np.float32 else (5, 8):
+        x = hostile(kind, (259, n), dtype)
+        largest, smallest = sorted_rows(x, True), sorted_rows(x)
+        ordered = np.take_along_axis(x, smallest, axis=1)
+        for k in {0, 1, n // 2, n}:
+            got = tersor.top_k(x, k)
+            assert_identical(got.indices, largest[:, :k])
+            assert_identical(got.values, np.take_along_axis(x, largest[:, :k], axis=1))
+            some = tersor.top_k(x, k, mode="smallest", sorted=False)
+            assert_identical(some.indices, np.sort(smallest[:, :k], axis=1))
+            assert_identical(some.values, np.take_along_axis(x, some.indices, axis=1))
+        places = tersor.argpartition(x, n // 2, backend="cpu")
+        got = tersor.partition(x, n // 2, backend="cpu")
+        assert_partitioned(x, got, places, [n // 2])
+        pivot = ordered[:, n // 2, None]
+        both = {"before": got < pivot, "equal": got == pivot, "behind": got > pivot}
+        for where, mask in both.items():  # in the order of the row
+            steps = np.diff(places, axis=1) > 0
+            assert (steps | ~(mask[:, 1:] & mask[:, :-1])).all(), where
+        ranks = np.unique([0, n // 3, n // 2, n - 1])
+        picked, nans = _kernels("cpu").order_statistics(x, ranks[None])
+        np.testing.assert_array_equal(widened(picked), widened(ordered[:, ranks]))
+        assert_identical(nans, np.isnan(widened(x)).sum(axis=1))
+        each = np.random.default_rng(n).integers(0, n, (259, 2))
+        picked, _ = _kernels("cpu").order_statistics(x, each)
+        want = np.take_along_axis(ordered, each, axis=1)
+        np.testing.assert_array_equal(widened(picked), widened(want))
+
+
+def _kernels(backend):
+    return import_module(f"tersor_kernels.{backend}.select")
 
 
 @in_each_kind
@@ -258,6 +296,48 @@ def test_a_sample_that_misleads(n):
     x = hostile("normal", n)
     x[long if n > 131072 else short] = 0.0
     assert_like_numpy("quantile", x, [0.001, 0.5, 0.999], backend="cpu")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.float32, np.float64])
+def test_strided_rows_are_copied_exactly(dtype, threads):
+    from tersor_kernels.cpu import _select_gather
+
+    for shape, view in [
+        ((40, 60, 70), lambda x: x.swapaxes(1, 2)),
+        ((3, 40, 50, 7), lambda x: x.transpose(3, 1, 0, 2)),
+        ((257, 133), lambda x: x.T),
+        ((300, 140), lambda x: x[::-1, ::2]),
+        ((8, 5003), lambda x: x.T),
+        ((5003, 8), lambda x: x.T),
+        ((5003, 17), lambda x: x.T[::-1]),
+        ((50_000,), lambda x: x[::-3]),
+        ((300, 400), lambda x: x[:, 1:]),
+        ((30_000,), lambda x: np.broadcast_to(x[:3, None], (3, 20_000))),
+    ]:
+        x = hostile("normal", shape, dtype)
+        for name, laid_out in layouts(x):
+            assert_identical(_select_gather.contiguous(view(laid_out)), view(x).copy()), name
+
+
+def test_strided_rows_are_copied_in_parts(monkeypatch):
+    from tersor_kernels.cpu import _select_gather
+
+    monkeypatch.setattr(_select_gather, "_BYTES", 3000)
+    x = hostile("ties", (50, 40, 30))
+    assert len(list(_select_gather.parts(x.swapaxes(0, 2)))) > 5
+    for axis in (0, 1):
+        got, want = (
+            tersor.top_k(x, 5, axis=axis),
+            tersor.top_k(x, 5, axis=axis, backend="reference"),
+        )
+        assert_identical(got.values, want.values)
+        assert_identical(got.indices, want.indices)
+        assert_like_numpy("nanquantile", x, [0.2, 0.7], axis=axis, backend="cpu")
+        places = tersor.argpartition(x, [4, 9], axis=axis, backend="cpu")
+        got = tersor.partition(x, [4, 9], axis=axis, backend="cpu")
+        assert_identical(got, np.take_along_axis(x, places, axis=axis))
+        mask = tersor.prune_mask(x, 0.3, axis=axis)
+        assert_identical(mask, tersor.prune_mask(x, 0.3, axis=axis, backend="reference"))
 
 
 def test_integers_do_not_overflow(backend):

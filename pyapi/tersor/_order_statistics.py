@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ._backends import kernels
 from ._dtypes import FLOATS
 from ._quantiles import METHODS, mix, positions
-from ._rows import as_rows
+from ._rows import axis_last
 
 # Entries below which NumPy is faster, crossovers on 2 cores with AVX-512: it selects one place by
 # vectors, several at a tenth of that speed.
@@ -73,7 +73,7 @@ def partition_job(
     n = x.shape[axis]
     if places.min() < -n or places.max() >= n:
         return None
-    rows, restore = as_rows(x, int(axis) % x.ndim)
+    rows, restore = axis_last(x, int(axis) % x.ndim)
     return rows, np.unique(places.astype(np.int64) % n).tolist(), restore
 
 
@@ -83,7 +83,7 @@ def medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend:
     if x is None or x.dtype.kind == "b":
         return None
     rows, shape = _slices(x, axis, keepdims)
-    size = rows.shape[1]
+    size = rows.shape[-1]
     two, n, nans = _entries(
         kernels("select", x, backend),
         rows,
@@ -91,7 +91,7 @@ def medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend:
         skip_nan,
     )
     result = np.mean(two[:, :1], axis=1)  # in the dtype that a mean has
-    even = np.broadcast_to(n % 2 == 0, len(rows))
+    even = np.broadcast_to(n % 2 == 0, len(two))
     result[even] = np.mean(two[even], axis=1)
     if nans.any():
         result[_unknown(nans, n, skip_nan)] = np.nan
@@ -106,10 +106,10 @@ def _entries(
     n : how many entries count, in each row or (1,) in all. If NaN do not and there are none, once
     over the rows is enough.
     """
-    n = np.full(1, rows.shape[1])
+    n = np.full(1, rows.shape[-1])
     picked, nans = run.order_statistics(rows, ranks_of(n))
     if skip_nan and nans.any():
-        n = rows.shape[1] - nans
+        n = rows.shape[-1] - nans
         picked, _ = run.order_statistics(rows, ranks_of(n))
     return _wide(picked), n, nans
 
@@ -163,16 +163,20 @@ def quantiles(
 
 
 def _slices(x: Any, axis: Any, keepdims: Any) -> tuple[Any, tuple[int, ...]]:
-    """(rows, n), a row for each entry of the result, and the shape of the result."""
+    """(..., n), a row for each entry of the result, and the shape of the result."""
     axes = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
     kept = [i for i in range(x.ndim) if i not in axes]
-    rows = x.transpose(*kept, *sorted(axes))
-    sizes = tuple(x.shape[i] for i in kept)
+    # In a row any order will do: that of memory.
+    order = sorted(axes, key=lambda i: -abs(x.strides[i]))
+    rows = x.transpose(*kept, *order)
+    if len(order) != 1:
+        sizes = rows.shape[: len(kept)]
+        rows = rows.reshape(*sizes, x.size // max(1, prod(sizes)))
     if keepdims:
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     else:
-        shape = sizes
-    return rows.reshape(prod(sizes), x.size // max(1, prod(sizes))), shape
+        shape = rows.shape[:-1]
+    return rows, shape
 
 
 def _unknown(nans: Any, n: Any, skip_nan: bool) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from ._arguments import as_index, as_number, check_one_of, is_room, placed
 from ._backends import as_array
 from ._dtypes import FLOATS
-from ._rows import as_rows, normalize_axis
+from ._rows import axis_last, normalize_axis
 
 Pattern = str | tuple[int | None, ...]
 NAN_MODES = ("raise", "keep", "prune")
@@ -58,18 +58,19 @@ class Retain:
             self.n_of_m = _n_of_m(pattern)
             self.axis = -1 if axis is None else axis
 
-    def rows(self, x: Any) -> tuple[Any, Callable[[Any], Any]]:
-        """`x` as rows of each of which so much is kept, and the way back."""
+    def rows(self, run: Any, x: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """`x` as rows (..., n) of each of which so much is kept, and the way back."""
         if self.axis is None:
-            return x.reshape(1, -1), lambda rows: rows.reshape(x.shape)
+            return run.flat(x), lambda rows: rows.reshape(x.shape)
         axis = normalize_axis(self.axis, x.ndim, "w")
-        rows, restore = as_rows(x, axis)
+        rows, restore = axis_last(x, axis)
         if self.n_of_m is None:
             return rows, restore
         (n, m), shape = self.n_of_m, rows.shape
-        if shape[1] % m:
-            raise ValueError(f"axis {axis} must be a multiple of {m} for {n}:{m}, got {shape[1]}")
-        return rows.reshape(rows.size // m, m), lambda groups: restore(groups.reshape(shape))
+        if shape[-1] % m:
+            raise ValueError(f"axis {axis} must be a multiple of {m} for {n}:{m}, got {shape[-1]}")
+        groups = run.flat(rows).reshape(rows.size // m, m)
+        return groups, lambda groups: restore(groups.reshape(shape))
 
     def count(self, n: int) -> int | None:
         """How many of n are kept; None where the threshold decides."""
@@ -157,19 +158,21 @@ def refuse_nan(count: int, size: int, name: str, nan: str) -> None:
         )
 
 
-def by_rows(kernel: Callable[..., Any], x: Any, name: str, how: Retain, nan: str, out: Any) -> Any:
+def by_rows(
+    run: Any, kernel: Callable[..., Any], x: Any, name: str, how: Retain, nan: str, out: Any
+) -> Any:
     """kernel(rows of x, k, threshold, nan=nan, out=rows of out), in the shape of `x`.
 
     `out` is written directly where its rows are its memory in order, else through a copy: entries
     that are still to be read must not be overwritten.
     """
     check_one_of(nan, NAN_MODES, "nan")
-    rows, restore = how.rows(x)
+    rows, restore = how.rows(run, x)
     target = None
     in_order = how.axis is None or how.axis % x.ndim == x.ndim - 1
     if in_order and is_room(out) and (_is_same(out, x) or is_room(out, x)):
         target = as_array(out, "out").reshape(rows.shape)
-    k = how.count(rows.shape[1])
+    k = how.count(rows.shape[-1])
     result, nans = kernel(rows, k, how.threshold, nan=nan, out=target)
     refuse_nan(nans, x.size, name, nan)
     if out is None:
@@ -190,14 +193,14 @@ def retained(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> 
     if how.block is None:
         ranked = w if scores is None else as_scores(run, w, scores, nan)
         kernel = partial(run.prune_mask, magnitude=scores is None)
-        return by_rows(kernel, ranked, "w" if scores is None else "scores", how, nan, out)
+        return by_rows(run, kernel, ranked, "w" if scores is None else "scores", how, nan, out)
     if scores is None:
         check_nan(run, w, "w", nan)
     ranked = w if scores is None else as_scores(run, w, scores, nan)
     block = _block_shape(how.block, w.shape)
     sums = _sum_blocks(ranked, block, scores is None)
     kernel, name = partial(run.prune_mask, magnitude=False), "the sum of the scores of a block"
-    kept = by_rows(kernel, sums, name, how, nan, None)
+    kept = by_rows(run, kernel, sums, name, how, nan, None)
     each_entry = tuple(item for _ in block for item in (slice(None), None))
     pairs = [item for pair in zip(kept.shape, block, strict=True) for item in pair]
     mask = np.empty_like(kept, shape=pairs)

@@ -21,6 +21,13 @@ def normalize_axis(axis: Any, ndim: int, of: str) -> int:
     return i % ndim
 
 
+def axis_last(x: Any, axis: int) -> tuple[Any, Callable[[Any], Any]]:
+    """A view of `x` with `axis` last, and the way back."""
+    if axis == x.ndim - 1:
+        return x, _as_it_is
+    return x.swapaxes(axis, -1), lambda result: result.swapaxes(axis, -1)
+
+
 def as_rows(x: Any, axis: int) -> tuple[Any, Callable[[Any], Any]]:
     """`x` as (rows, n) with `axis` last, and the way back for results of shape (rows, any).
 

@@ -112,7 +112,7 @@ def prune(
     run = kernels("prune", x, backend)
     result: NDArray[Any]
     if scores is None and how.block is None:
-        result = by_rows(run.prune, x, "w", how, nan, out)
+        result = by_rows(run, run.prune, x, "w", how, nan, out)
         return result
     mask = retained(run, x, how, scores, nan, None)
     if out is None:

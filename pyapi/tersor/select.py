@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._arguments import as_index, check_flag, check_one_of
 from ._backends import array_function, as_array, kernels
 from ._order_statistics import TopK, is_ranked, medians, native, partition_job, quantiles
-from ._rows import as_rows, normalize_axis
+from ._rows import axis_last, normalize_axis
 
 Axis = int | tuple[int, ...] | None
 
@@ -73,9 +73,9 @@ def top_k(
             raise TypeError(f"a must be numeric, got {x.dtype}")
         backend = "reference"  # complex and extended precision
     x = x.reshape(-1) if axis is None else x
-    rows, restore = as_rows(native(x), normalize_axis(-1 if axis is None else axis, x.ndim, "a"))
-    if not 0 <= k <= rows.shape[1]:
-        raise ValueError(f"k must be in 0..{rows.shape[1]}, got {k}")
+    rows, restore = axis_last(native(x), normalize_axis(-1 if axis is None else axis, x.ndim, "a"))
+    if not 0 <= k <= rows.shape[-1]:
+        raise ValueError(f"k must be in 0..{rows.shape[-1]}, got {k}")
     values, indices = kernels("select", x, backend).top_k(rows, k, mode == "largest", sorted)
     return TopK(restore(values), restore(indices))
 

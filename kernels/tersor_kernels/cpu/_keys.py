@@ -16,14 +16,6 @@ from math import ceil
 import numpy as np
 
 
-def contiguous(x):
-    """`x`, or a copy of it, C-contiguous, aligned and in native byte order."""
-    flags = x.flags
-    if flags.c_contiguous and flags.aligned and x.dtype.isnative:
-        return x
-    return np.array(x, x.dtype.newbyteorder("="), order="C")
-
-
 @cache
 def key_rule(dtype, order, nan="low"):
     """The constants of the keys of `dtype`, and how many low bits of a key can differ from 0.

@@ -5,10 +5,11 @@ from functools import cache
 import numpy as np
 
 from .._jit import njit
-from ._keys import contiguous, key_rule
+from ._keys import key_rule
 from ._native import address, array_at, at, run
 from ._parallel import workers
 from ._select_find import chunk, chunks_of
+from ._select_gather import contiguous
 from ._select_kth import AHEAD, fetch_ahead, rule_at
 from ._select_lanes import WORD, keys_of, load_part, size_of, store
 

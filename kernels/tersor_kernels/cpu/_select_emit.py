@@ -14,6 +14,7 @@ import numpy as np
 
 from .._jit import njit
 from ._native import array_at, at
+from ._select_jobs import OUT, PLACES, RULE
 from ._select_kth import AHEAD, fetch_ahead, rule_at
 from ._select_lanes import (
     WORD,
@@ -38,8 +39,6 @@ from ._select_pack import pack, pack_places
 
 STAGE = 1024
 ROOM = STAGE + WORD  # entries of a stage
-# What emitters find in their job, int64 each: the address of the rule, those of the results.
-RULE, OUT, PLACES = range(3)
 
 
 @njit(forceinline=True)

@@ -11,6 +11,15 @@ import numpy as np
 
 from .._jit import njit
 from ._native import array_at, at, call, run_blocks
+from ._select_jobs import (
+    BOUND_CODE,
+    COUNT_CODE,
+    FINISH_CODE,
+    NARROW_CODE,
+    PLAN,
+    RULE,
+    SIZE,
+)
 from ._select_kth import (
     AHEAD,
     ALL,
@@ -29,12 +38,6 @@ CHUNKS, _CHUNK = 128, 32768
 _SLACK = 4.5  # standard deviations of a rank in the sample
 _ATTEMPTS = 3  # the second with four times the slack, the last without bounds
 
-# A plan: what depends on dtype, order and operation alone: the address of the rule, bytes of an
-# entry, and addresses of code.
-(
-    RULE, SIZE, BOUND_CODE, NARROW_CODE, COUNT_CODE, FINISH_CODE, ROWS_CODE,
-    EMIT_CODE, SORT_CODE, CHUNK_CODE, KIND, PLAN,
-) = range(12)  # fmt: skip
 # The job of `find`, after a plan: the row, whether to count NaN; what was found: the key, how many
 # are larger, how many equal, the largest below, NaN; and what is in between.
 (
@@ -265,8 +268,8 @@ def find(pool, job, table):
 
 @njit
 def job_of(plan, x, n, nan_too):
-    """The job of `find` for a row at an address, or several that follow."""
+    """The job of `find` for a row at an address; the plan may be the beginning of another job."""
     job = np.empty(FIELDS, np.int64)
-    job[:PLAN] = plan
+    job[:PLAN] = plan[:PLAN]
     job[X], job[N], job[NAN_TOO] = x, n, nan_too
     return job

@@ -51,6 +51,19 @@ def own_rule():
 
 
 @njit(forceinline=True)
+def entry_of(key, rule, size):
+    """The bits of an entry that has this "descending" key; 0.0 for -0.0."""
+    mask, _, _, add, inf, _ = rule
+    sign = np.uint64(1) << np.uint64(8 * size - 1)
+    value = (add - key) & (mask | sign)
+    if mask & sign:  # an integer
+        return value
+    if key == 0:
+        return inf | (inf & (~inf + np.uint64(1))) >> np.uint64(1)  # a quiet NaN
+    return sign | (~value + np.uint64(1)) & mask if value & sign else value
+
+
+@njit(forceinline=True)
 def fetch_ahead(dtype, address, distance):
     """Fetch a word of entries that comes `distance` bytes later."""
     for line in range(size_of(dtype)):

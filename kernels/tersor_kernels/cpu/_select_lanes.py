@@ -88,7 +88,7 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(manager, mask, mask_kind())
 
 
-_mask, _bits = Mask(), ir.VectorType(_i1, WORD)
+MASK, _bits = Mask(), ir.VectorType(_i1, WORD)
 
 
 @intrinsic
@@ -108,19 +108,19 @@ def _not(typingctx, a):
 
 @overload(operator.and_)
 def _mask_and(a, b):
-    if a is _mask and b is _mask:
+    if a is MASK and b is MASK:
         return lambda a, b: _and(a, b)
 
 
 @overload(operator.or_)
 def _mask_or(a, b):
-    if a is _mask and b is _mask:
+    if a is MASK and b is MASK:
         return lambda a, b: _or(a, b)
 
 
 @overload(operator.invert)
 def _mask_not(a):
-    if a is _mask:
+    if a is MASK:
         return lambda a: _not(a)
 
 
@@ -158,7 +158,7 @@ def mask_of(typingctx, word):
     def codegen(context, builder, sig, args):
         return builder.bitcast(args[0], mask_kind())
 
-    return _mask(types.uint64), codegen
+    return MASK(types.uint64), codegen
 
 
 @intrinsic
@@ -184,7 +184,7 @@ def all_yes(typingctx):
     def codegen(context, builder, sig, args):
         return builder.bitcast(_i64(2**WORD - 1), mask_kind())
 
-    return _mask(), codegen
+    return MASK(), codegen
 
 
 @intrinsic
@@ -283,7 +283,7 @@ def nans_of(typingctx, lanes, rule):
         )
         return as_mask(builder, builder.icmp_unsigned(">", builder.and_(args[0], mask), inf))
 
-    return _mask(lanes, rule), codegen
+    return MASK(lanes, rule), codegen
 
 
 def _comparison(predicate):
@@ -293,7 +293,7 @@ def _comparison(predicate):
             bound = splat(builder, args[1], args[0].type)
             return as_mask(builder, builder.icmp_unsigned(predicate, args[0], bound))
 
-        return _mask(lanes, types.uint64), codegen
+        return MASK(lanes, types.uint64), codegen
 
     return compare
 
@@ -310,7 +310,7 @@ def within(typingctx, lanes, low, high):
         low, span = (splat(builder, value, args[0].type) for value in (args[1], span))
         return as_mask(builder, builder.icmp_unsigned("<=", builder.sub(args[0], low), span))
 
-    return _mask(lanes, types.uint64, types.uint64), codegen
+    return MASK(lanes, types.uint64, types.uint64), codegen
 
 
 @intrinsic

@@ -6,27 +6,27 @@ from .._jit import njit
 from . import _select_find as f
 from ._common import BLOCK
 from ._native import array_at, at, data_of, run_blocks
-from ._select_emit import OUT, RULE
-from ._select_kth import count_keys, count_nan, kth, ranks_of, rule_at
+from ._select_jobs import (
+    COUNT,
+    EACH,
+    FIELDS,
+    NANS,
+    OUT,
+    PLAN,
+    RANKS,
+    ROWS,
+    ROWS_CODE,
+    RULE,
+    SIZE,
+    STEP,
+    N,
+    X,
+)
+from ._select_kth import count_keys, count_nan, entry_of, kth, ranks_of, rule_at
 from ._select_lanes import WORD, below, keys_of, least, load_part, size_of, store, up_to
 from ._select_sort import scratch_of_sort, sort_keys
 
-# After RULE and OUT: the rows, their ranks, EACH of them or the same for all, and NaN of each.
-X, ROWS, N, RANKS, COUNT, EACH, STEP, NANS, FIELDS = range(2, 11)
 _SORTED = 8  # ranks from which on a row is sorted
-
-
-@njit(forceinline=True)
-def _entry_of(key, rule, size):
-    """The bits of an entry that has this key; 0.0 for -0.0."""
-    mask, _, _, add, inf, _ = rule
-    sign = np.uint64(1) << np.uint64(8 * size - 1)
-    value = (add - key) & (mask | sign)
-    if mask & sign:  # an integer
-        return value
-    if key == 0:
-        return inf | (inf & (~inf + np.uint64(1))) >> np.uint64(1)  # a quiet NaN
-    return sign | (~value + np.uint64(1)) & mask if value & sign else value
 
 
 def ranks(dtype):
@@ -44,7 +44,7 @@ def ranks(dtype):
                 keys, _ = sort_keys(dtype, x, n, rule, scratch)
                 for j in range(number):
                     key = np.uint64(array_at(keys, dtype)[np.uintp(at(wanted, j))])
-                    out[np.uintp(r * number + j)] = _entry_of(key, rule, size)
+                    out[np.uintp(r * number + j)] = entry_of(key, rule, size)
             else:
                 _of_row(dtype, x, n, rule, wanted, number, out, r * number, scratch)
             nans[np.uintp(r)] = count_nan(dtype, x, n, rule)
@@ -61,7 +61,7 @@ def _of_word(dtype, x, n, rule, wanted, number, out, first, scratch):
     ranks = ranks_of(keys, scratch, dtype, n)
     for j in range(number):
         key = least(keys, below(ranks, np.uint64(at(wanted, j) + 1)) & some)
-        out[np.uintp(first + j)] = _entry_of(key, rule, size_of(dtype))
+        out[np.uintp(first + j)] = entry_of(key, rule, size_of(dtype))
 
 
 @njit
@@ -77,7 +77,7 @@ def _of_row(dtype, x, n, rule, wanted, number, out, first, scratch):
             else:
                 key, larger, same = kth(dtype, x, n, rule, k, scratch)
                 is_exact = True
-        out[np.uintp(first + j)] = _entry_of(key, rule, size_of(dtype))
+        out[np.uintp(first + j)] = entry_of(key, rule, size_of(dtype))
 
 
 @njit
@@ -88,19 +88,20 @@ def select_ranks(pool, plan, x, rows, n, ranks, number, each, out, nans):
     each : whether `ranks` are different ones for each row
     """
     job = np.empty(FIELDS, np.int64)
-    job[RULE], job[OUT], job[NANS] = plan[f.RULE], data_of(out), data_of(nans)
+    job[:PLAN] = plan
     job[X], job[ROWS], job[N] = data_of(x), rows, n
+    job[OUT], job[NANS] = data_of(out), data_of(nans)
     job[RANKS], job[COUNT], job[EACH] = data_of(ranks), number, each
     if n < f.LONG:
-        _in_short_rows(pool, plan, job)
+        _in_short_rows(pool, job)
     else:
-        _in_long_rows(pool, plan, job)
+        _in_long_rows(pool, job)
 
 
 @njit
-def _in_long_rows(pool, plan, job):
-    n, number, size = job[N], job[COUNT], plan[f.SIZE]
-    found = f.job_of(plan, job[X], n, True)
+def _in_long_rows(pool, job):
+    n, number, size = job[N], job[COUNT], job[SIZE]
+    found = f.job_of(job, job[X], n, True)
     table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
     for r in range(job[ROWS]):
         out, ranks = job[OUT] + r * number * size, job[RANKS] + job[EACH] * r * number * 8
@@ -112,7 +113,7 @@ def _in_long_rows(pool, plan, job):
 @njit
 def _of_long_row(pool, job, table, ranks, number, out):
     key, larger, same, following = 0, 0, 0, -1
-    rule, size = rule_at(job[f.RULE]), job[f.SIZE]
+    rule, size = rule_at(job[RULE]), job[SIZE]
     job[f.NAN_TOO] = True
     for j in range(number):
         k = at(ranks, j) + 1
@@ -124,7 +125,7 @@ def _of_long_row(pool, job, table, ranks, number, out):
             key, larger, same = job[f.KEY], job[f.LARGER], job[f.EQUAL]
             following = larger + same + 1
             job[f.NAN_TOO] = False
-        _set_entry(out + j * size, _entry_of(np.uint64(key), rule, size), size)
+        _set_entry(out + j * size, entry_of(np.uint64(key), rule, size), size)
 
 
 @njit
@@ -140,12 +141,10 @@ def _set_entry(address, bits, size):
 
 
 @njit
-def _in_short_rows(pool, plan, job):
-    n, rows, number, size = job[N], job[ROWS], job[COUNT], plan[f.SIZE]
+def _in_short_rows(pool, job):
+    n, rows, number, size = job[N], job[ROWS], job[COUNT], job[SIZE]
     job[STEP] = max(1, BLOCK // n)
     scratch = (2 * n + 3 * WORD) * size
     if number >= _SORTED:
         scratch = max(scratch, scratch_of_sort(n, size))
-    run_blocks(
-        pool, plan[f.ROWS_CODE], -(-rows // job[STEP]), job, scratch, rows * number * (n + 200)
-    )
+    run_blocks(pool, job[ROWS_CODE], -(-rows // job[STEP]), job, scratch, rows * number * (n + 200))

@@ -5,21 +5,42 @@ from functools import cache
 import numpy as np
 
 from .._jit import njit
-from . import _select_emit, _select_ranks, _select_sort
+from . import _select_emit, _select_few, _select_ranks, _select_sort
 from . import _select_find as f
 from ._common import BLOCK
 from ._keys import key_rule
 from ._native import address, array_at, at, call, data_of, run_blocks
-from ._select_emit import OUT, PLACES, ROOM, RULE
+from ._select_emit import ROOM
+from ._select_jobs import (
+    CHUNK_CODE,
+    EMIT_CODE,
+    FIELDS,
+    IN_PARTS,
+    IN_PLACE,
+    KIND,
+    NANS,
+    OUT,
+    PLACES,
+    PLAN,
+    ROWS,
+    ROWS_CODE,
+    RULE,
+    SIZE,
+    SORT_CODE,
+    SPARE,
+    STARTS,
+    STEP,
+    TOGETHER,
+    WIDTH,
+    A,
+    B,
+    C,
+    K,
+    N,
+    X,
+)
 from ._select_kth import kth, rule_at
 from ._select_lanes import WORD, size_of
-
-# Where a chunk writes: at its place in the row; what is kept of it, together; in three parts.
-IN_PLACE, TOGETHER, IN_PARTS = range(3)
-# After RULE, OUT and PLACES in the job: the rows and what is wanted; that results of a row are
-# written from `row * WIDTH` on; how many entries of each block are NaN; where chunks write.
-X, ROWS, N, K, WIDTH, STEP, EMIT, SORT, SIZE, NANS, STARTS, FIELDS = range(3, 15)
-_SPARE, _A, _B, _C = range(4)  # of a chunk, the arguments of emitters that STARTS holds
 
 
 def rows(dtype):
@@ -34,10 +55,10 @@ def rows(dtype):
             key, larger, same = kth(dtype, x, n, rule, k, scratch)
             starts = (a, a + larger, a + larger + same)
             args = (job, x, 0, n, np.int64(key), k - larger, *starts, scratch)
-            nans += call(at(job, EMIT), args)
-            if at(job, SORT) != 0:
+            nans += call(at(job, EMIT_CODE), args)
+            if at(job, SORT_CODE) != 0:
                 out, places = at(job, OUT) + a * size, at(job, PLACES) + 8 * a
-                call(at(job, SORT), (job, out, places, k, scratch))
+                call(at(job, SORT_CODE), (job, out, places, k, scratch))
         array_at(at(job, NANS), np.int64)[np.uintp(b)] = nans
         return 0
 
@@ -49,9 +70,9 @@ def _chunk(b, job, scratch):
     """A block: a chunk of a long row."""
     start, end = f.chunk(b, at(job, N))
     starts, x = at(job, STARTS) + 32 * b, at(job, X) + start * at(job, SIZE)
-    places = (at(starts, _A), at(starts, _B), at(starts, _C))
-    args = (job, x, start, end - start, at(job, K), at(starts, _SPARE), *places, scratch)
-    array_at(at(job, NANS), np.int64)[np.uintp(b)] = call(at(job, EMIT), args)
+    places = (at(starts, A), at(starts, B), at(starts, C))
+    args = (job, x, start, end - start, at(job, K), at(starts, SPARE), *places, scratch)
+    array_at(at(job, NANS), np.int64)[np.uintp(b)] = call(at(job, EMIT_CODE), args)
     return 0
 
 
@@ -81,19 +102,34 @@ def _core(name, size):
 
 
 @cache
+def _few_code(name, size, group):
+    """The same of one for rows of a few entries."""
+    makers = {"mask": "keep", "kept": "keep", "entries": "split", "places": "split"}
+    make = getattr(_select_few, makers.get(name, name.partition(" ")[0]))
+    function = make(np.dtype(f"u{size}"), name, group)
+    return address(function, 3), function
+
+
+@cache
 def _chunk_code():
     return address(_chunk, 3)
 
 
 @cache
-def plan(dtype, order, nan, operation):
-    """The plan of "ranks", "take", "take sorted", "entries", "places", "mask" or "kept"."""
-    name, _, is_sorted = operation.partition(" ")
-    of_rows, emit = ("ranks", None) if name == "ranks" else ("rows", name)
-    names = ("bound", "narrow", "count", "finish", of_rows, emit, "sort" if is_sorted else None)
-    codes = [_core(name, dtype.itemsize)[0] if name else 0 for name in names]
-    first = (key_rule(dtype, order, nan)[0].ctypes.data, dtype.itemsize)
-    return np.array([*first, *codes, _chunk_code(), _KINDS.get(name, IN_PARTS)], np.int64)
+def plan(dtype, order, nan, operation, group=0):
+    """The plan of "ranks", "take", "take sorted", "entries", "places", "mask" or "kept".
+
+    group : 0, or what `group_of` found, for rows of a few entries
+    """
+    size, (name, _, is_sorted) = dtype.itemsize, operation.partition(" ")
+    rule = key_rule(dtype, order, nan)[0].ctypes.data
+    if group:
+        codes = [0] * 4 + [_few_code(operation, size, group)[0]] + [0] * 3
+    else:
+        of_rows, emit = ("ranks", None) if name == "ranks" else ("rows", name)
+        names = ("bound", "narrow", "count", "finish", of_rows, emit, "sort" if is_sorted else None)
+        codes = [_core(name, size)[0] if name else 0 for name in names] + [_chunk_code()]
+    return np.array([rule, size, *codes, _KINDS.get(name, IN_PARTS)], np.int64)
 
 
 @njit
@@ -104,7 +140,7 @@ def select(pool, plan, x, rows, n, k, width, out, places, is_strict):
     above its k-th largest come first, start at r * width. If `is_strict`, nothing is written for a
     long row with NaN, nor for those that follow.
     """
-    return _select(pool, plan, _job_of(plan, x, rows, n, k, width, out, places), is_strict)
+    return _select(pool, _job_of(plan, x, rows, n, k, width, out, places), is_strict)
 
 
 @njit
@@ -112,8 +148,8 @@ def emit_from(pool, plan, x, n, key, out):
     """Run the emitter of a plan on one row, of which the keys from `key` on are wanted."""
     job = _job_of(plan, x, 1, n, np.int64(key), n, out, out)
     starts = np.zeros((f.chunks_of(n), 4), np.int64)
-    starts[:, _SPARE] = n
-    return _in_chunks(pool, plan, job, starts)
+    starts[:, SPARE] = n
+    return _in_chunks(pool, job, starts)
 
 
 @njit
@@ -127,25 +163,25 @@ def count_nan(pool, plan, x, n):
 @njit
 def _job_of(plan, x, rows, n, k, width, out, places):
     job = np.empty(FIELDS, np.int64)
-    job[RULE], job[OUT], job[PLACES] = plan[f.RULE], data_of(out), data_of(places)
+    job[:PLAN] = plan
     job[X], job[ROWS], job[N], job[K], job[WIDTH] = data_of(x), rows, n, k, width
-    job[EMIT], job[SORT], job[SIZE] = plan[f.EMIT_CODE], plan[f.SORT_CODE], plan[f.SIZE]
+    job[OUT], job[PLACES] = data_of(out), data_of(places)
     return job
 
 
 @njit
-def _select(pool, plan, job, is_strict):
+def _select(pool, job, is_strict):
     rows, n, k, size = job[ROWS], job[N], job[K], job[SIZE]
-    sorting = _select_sort.scratch_of_sort(k, size) if job[SORT] != 0 else 0
+    sorting = _select_sort.scratch_of_sort(k, size) if job[SORT_CODE] != 0 else 0
     if n < f.LONG:
         job[STEP] = max(1, BLOCK // n)
         nans = np.empty(-(-rows // job[STEP]), np.int64)
         job[NANS] = nans.ctypes.data
         scratch = max((2 * n + 3 * WORD) * size, 3 * ROOM * max(size, 4), sorting)
-        run_blocks(pool, plan[f.ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
+        run_blocks(pool, job[ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
         return nans.sum()
     total = 0
-    row = f.job_of(plan, job[X], n, is_strict)
+    row = f.job_of(job, job[X], n, is_strict)
     row[f.K] = k
     table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
     for r in range(rows):
@@ -153,11 +189,11 @@ def _select(pool, plan, job, is_strict):
         if is_strict and row[f.NANS]:
             return row[f.NANS]
         job[K] = row[f.KEY]
-        total += _in_chunks(pool, plan, job, _starts(plan[f.KIND], row, table, r * job[WIDTH]))
-        if job[SORT] != 0:
+        total += _in_chunks(pool, job, _starts(job[KIND], row, table, r * job[WIDTH]))
+        if job[SORT_CODE] != 0:
             scratch = np.empty(sorting, np.uint8)
             out, places = job[OUT] + r * k * size, job[PLACES] + 8 * r * k
-            call(job[SORT], (job.ctypes.data, out, places, k, scratch.ctypes.data))
+            call(job[SORT_CODE], (job.ctypes.data, out, places, k, scratch.ctypes.data))
             scratch[:1] = 0  # it is alive until here
         job[X] += n * size
         row[f.X] = job[X]
@@ -165,11 +201,11 @@ def _select(pool, plan, job, is_strict):
 
 
 @njit
-def _in_chunks(pool, plan, job, starts):
+def _in_chunks(pool, job, starts):
     nans = np.empty(len(starts), np.int64)
     job[NANS], job[STARTS] = nans.ctypes.data, starts.ctypes.data
     scratch = 3 * ROOM * max(job[SIZE], 4)
-    run_blocks(pool, plan[f.CHUNK_CODE], nans.size, job, scratch, job[N] // 2)
+    run_blocks(pool, job[CHUNK_CODE], nans.size, job, scratch, job[N] // 2)
     starts[:1, 0] = 0  # it is alive until here
     return nans.sum()
 
@@ -185,7 +221,7 @@ def _starts(kind, row, table, a):
         start, end = f.chunk(i, n)
         larger, same = table[f.IN_LARGER, i], table[f.IN_EQUAL, i]
         mine = max(0, min(spare, same))
-        starts[i, _SPARE], starts[i, _A], starts[i, _B], starts[i, _C] = mine, a, b, c
+        starts[i, SPARE], starts[i, A], starts[i, B], starts[i, C] = mine, a, b, c
         spare -= same
         if kind != IN_PLACE:
             a += larger

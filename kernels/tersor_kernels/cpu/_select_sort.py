@@ -4,7 +4,7 @@ import numpy as np
 
 from .._jit import njit
 from ._native import array_at, at
-from ._select_emit import RULE
+from ._select_jobs import RULE
 from ._select_kth import ranks_of, rule_at
 from ._select_lanes import WORD, copy, keys_of, load_part, size_of, store
 

@@ -2,12 +2,19 @@
 
 import numpy as np
 
-from ._keys import contiguous, key_from
+from ._keys import key_from
 from ._parallel import workers
 from ._prune_global import global_counts as global_counts
+from ._select_few import group_of
 from ._select_find import LONG
+from ._select_gather import contiguous, parts
 from ._select_rows import count_nan as _count_nan
 from ._select_rows import emit_from, plan, select
+
+
+def flat(x):
+    """The entries of `x` in order, as one row: a view or a copy."""
+    return contiguous(x).reshape(1, -1)
 
 
 def count_nan(x):
@@ -18,7 +25,7 @@ def count_nan(x):
 
 
 def prune_mask(x, k, threshold, magnitude, nan, out=None):
-    """Which k entries of each row of (rows, n), or which from `threshold` on, are kept.
+    """Which k entries of each row of (..., n), or which from `threshold` on, are kept.
 
     And how many are NaN; if there are and `nan` is "raise", `out` is not touched.
     """
@@ -43,24 +50,33 @@ def unpack_mask(packed, n):
 
 
 def _keep(x, k, threshold, order, nan, what, out, dtype):
-    rows, n = x.shape
     is_strict = out is not None and nan == "raise" and x.dtype.kind not in "iub"
     out = np.empty(x.shape, dtype) if out is None else out
     if x.size == 0:
         return out, 0
-    x, nan = contiguous(x), "high" if nan == "keep" else "low"
+    n = x.shape[-1]
+    rows, nan = x.size // n, "high" if nan == "keep" else "low"
     if k == 0 or (is_strict and (rows > 1 or n < LONG)):
         nans = count_nan(x)
         if k == 0 and not (is_strict and nans):
             out[...] = 0
         if k == 0 or nans:
             return out, nans
-    job = plan(x.dtype, order, nan, what)
-    if threshold is None:
-        args = id(x), rows, n, k, n, id(out), id(out), is_strict
-        return out, select(workers(), job, *args)
+    if threshold is not None:
+        return out, _keep_from(x, threshold, order, nan, what, out)
+    job = plan(x.dtype, order, nan, what, group_of(rows, n))
+    nans = 0
+    for part, at in parts(x):
+        to = out[at]
+        args = part.size // n, n, k, n, id(to), id(to), is_strict
+        nans += select(workers(), job, id(part), *args)
+    return out, nans
+
+
+def _keep_from(x, threshold, order, nan, what, out):
     key = key_from(threshold, x.dtype, order)
     if key is None:
         out[...] = 0
-        return out, 0
-    return out, emit_from(workers(), job, id(x), x.size, key, id(out))
+        return 0
+    x, job = contiguous(x), plan(x.dtype, order, nan, what)
+    return emit_from(workers(), job, id(x), x.size, key, id(out))

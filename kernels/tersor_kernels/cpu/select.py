@@ -1,28 +1,32 @@
-"""Top-k, partitions and order statistics by selection, in rows of (rows, n).
+"""Top-k, partitions and order statistics by selection, in the rows of arrays (..., n).
 
 What is below is found by "descending" keys, of which the largest belong to the smallest entries:
 NaN come last.
 """
 
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
-from ._keys import contiguous
 from ._parallel import workers
+from ._select_few import group_of
+from ._select_gather import parts
 from ._select_ranks import select_ranks
 from ._select_rows import plan, select
 
 
 def top_k(x, k, largest, sorted):
     """The k largest or smallest entries of each row and their indices; in index order unsorted."""
-    rows, n = x.shape
-    x = contiguous(x)
-    values, indices = np.empty((rows, k), x.dtype), np.empty((rows, k), np.int64)
-    if rows and k:
+    shape, n = (*x.shape[:-1], k), x.shape[-1]
+    values, indices = np.empty(shape, x.dtype), np.empty(shape, np.int64)
+    if values.size:
         order, operation = ("descending", "ascending")[largest], ("take", "take sorted")[sorted]
-        job = plan(x.dtype, order, "low", operation)
-        select(workers(), job, id(x), rows, n, k, k, id(values), id(indices), False)
+        job = plan(x.dtype, order, "low", operation, group_of(values.size // k, n))
+        for part, at in parts(x):
+            out = values[at], indices[at]
+            rows = part.size // n
+            select(workers(), job, id(part), rows, n, k, k, id(out[0]), id(out[1]), False)
     return values, indices
 
 
@@ -31,7 +35,7 @@ def partition(x, kth):
     out = np.empty(x.shape, x.dtype)
     _partition(x, kth[0], out, "entries")
     for i, j in pairwise(kth):
-        tail = out[:, i + 1 :]
+        tail = out[..., i + 1 :]
         part = np.empty(tail.shape, x.dtype)
         _partition(tail, j - i - 1, part, "entries")
         tail[...] = part
@@ -43,32 +47,36 @@ def argpartition(x, kth):
     out = np.empty(x.shape, np.int64)
     _partition(x, kth[0], out, "places")
     for i, j in pairwise(kth):
-        tail = out[:, i + 1 :]
+        tail = out[..., i + 1 :]
         part = np.empty(tail.shape, np.int64)
-        _partition(np.take_along_axis(x, tail, axis=1), j - i - 1, part, "places")
-        tail[...] = np.take_along_axis(tail, part, axis=1)
+        _partition(np.take_along_axis(x, tail, axis=-1), j - i - 1, part, "places")
+        tail[...] = np.take_along_axis(tail, part, axis=-1)
     return out
 
 
 def _partition(x, kth, out, operation):
     """Write the entries, or indices, before those at `kth`, these, and those behind them."""
-    rows, n = x.shape
-    job = plan(x.dtype, "descending", "low", operation)
-    x = contiguous(x)
-    select(workers(), job, id(x), rows, n, kth + 1, n, id(out), id(out), False)
+    n = x.shape[-1]
+    job = plan(x.dtype, "descending", "low", operation, group_of(x.size // n, n))
+    for part, at in parts(x):
+        to = out[at]
+        select(workers(), job, id(part), part.size // n, n, kth + 1, n, id(to), id(to), False)
 
 
 def order_statistics(x, ranks):
     """The entry of each row at each rank, 0 the smallest, and how many entries are NaN.
 
-    ranks : int64, (rows or 1, any number)
+    ranks : int64, (rows or 1, any number), where rows are counted through
     """
-    rows, n = x.shape
-    x, ranks = contiguous(x), np.ascontiguousarray(ranks, np.int64)
+    shape, n = x.shape[:-1], x.shape[-1]
     each, number = ranks.shape
-    out, nans = np.empty((rows, number), x.dtype), np.empty(rows, np.int64)
-    job = plan(x.dtype, "descending", "low", "ranks")
     is_each = each > 1
-    arrays = id(x), rows, n, id(ranks), number, is_each, id(out), id(nans)
-    select_ranks(workers(), job, *arrays)
-    return out, nans
+    out, nans = np.empty((*shape, number), x.dtype), np.empty(shape, np.int64)
+    ranks = np.ascontiguousarray(ranks, np.int64).reshape((*shape, number) if is_each else -1)
+    job = plan(x.dtype, "descending", "low", "ranks", group_of(prod(shape), n))
+    for part, at in parts(x):
+        mine, to, missing = ranks[at] if is_each else ranks, out[at], nans[at]
+        rows = part.size // n
+        args = id(mine), number, is_each, id(to), id(missing)
+        select_ranks(workers(), job, id(part), rows, n, *args)
+    return out.reshape(-1, number), nans.reshape(-1)

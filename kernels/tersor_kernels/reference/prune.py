@@ -3,13 +3,18 @@
 import numpy as np
 
 
+def flat(x):
+    """The entries of `x` in order, as one row: a view or a copy."""
+    return x.reshape(1, -1)
+
+
 def count_nan(x):
     """How many entries are NaN."""
     return int(np.isnan(x).sum())
 
 
 def prune_mask(x, k, threshold, magnitude, nan, out=None):
-    """Which k entries of each row of (rows, n), or which from `threshold` on, are kept.
+    """Which k entries of each row of (..., n), or which from `threshold` on, are kept.
 
     And how many are NaN; if there are and `nan` is "raise", `out` is not touched.
     """
@@ -70,9 +75,9 @@ def _mask(x, k, threshold, magnitude, nan):
     known = np.where(is_nan, 0, score)
     nan_ranks_high = is_nan if nan == "keep" else ~is_nan
     # Ascending and stable over the reversed row, so reversed again the first of equals leads.
-    order = np.lexsort((known[:, ::-1], nan_ranks_high[:, ::-1]), axis=1)[:, ::-1]
+    order = np.lexsort((known[..., ::-1], nan_ranks_high[..., ::-1]), axis=-1)[..., ::-1]
     mask = np.zeros(x.shape, bool)
-    np.put_along_axis(mask, x.shape[1] - 1 - order[:, :k], True, axis=1)
+    np.put_along_axis(mask, x.shape[-1] - 1 - order[..., :k], True, axis=-1)
     return mask
 
 
