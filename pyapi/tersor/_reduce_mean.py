@@ -252,9 +252,10 @@ def _variance(
         result = squares / freedom
         if function in (np.std, np.nanstd):
             result = np.sqrt(result)
+    few = skip and (freedom <= 0).any()
+    if few:
+        result = np.where(freedom <= 0, np.nan, result)
     result = call.warn_like(lambda: function(call.a, axis, ddof=less), result)
-    if skip and (freedom <= 0).any():
-        result = np.where(freedom <= 0, result.dtype.type(np.nan), result)
-        if not call.warned:
-            warn("Degrees of freedom <= 0 for slice.", 4)
+    if few and not call.warned:
+        warn("Degrees of freedom <= 0 for slice.", 4)
     return call.finish(result)

@@ -125,9 +125,10 @@ def _scan(
     result = call.kernels.scan(op, x, along, wide)
     if x.dtype.kind not in "biu":
         last = result.take(-1, axis=along)
-        call.warn_like(lambda: function(call.a, axis), last, np.add.accumulate)
-    with np.errstate(over="ignore" if call.warned else None):
-        result = result.astype(call.dtype, copy=False)
+        last = call.warn_like(lambda: function(call.a, axis), last, np.add.accumulate)
+        warned = call.warned or np.isinf(last).any()
+        with np.errstate(over="ignore" if warned else None):
+            result = result.astype(call.dtype, copy=False)
     if out is None:
         return result
     out[...] = result
