@@ -29,6 +29,34 @@ _AHEAD = 8192  # bytes: prefetching makes runs from memory up to twice as fast
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
+@njit(cache=False, forceinline=True)
+def _fold_group(op, a, size, q, x, p, stride, row):
+    c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
+    c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
+    c4, c5 = context(op, a, size, q, row + 4), context(op, a, size, q, row + 5)
+    c6, c7 = context(op, a, size, q, row + 6), context(op, a, size, q, row + 7)
+    e0, e1 = lift(op, x[p], c0), lift(op, x[p + stride], c1)
+    e2, e3 = lift(op, x[p + _u(2) * stride], c2), lift(op, x[p + _u(3) * stride], c3)
+    e4, e5 = lift(op, x[p + _u(4) * stride], c4), lift(op, x[p + _u(5) * stride], c5)
+    e6, e7 = lift(op, x[p + _u(6) * stride], c6), lift(op, x[p + _u(7) * stride], c7)
+    low = merge(op, merge(op, e0, e1), merge(op, e2, e3))
+    high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
+    store(op, a, size, q, merge(op, load(op, a, size, q), merge(op, low, high)))
+
+
+@njit(cache=False, forceinline=True)
+def _fold_one(op, a, size, q, x, p, row):
+    e = lift(op, x[p], context(op, a, size, q, row))
+    store(op, a, size, q, merge(op, load(op, a, size, q), e))
+
+
+@njit(cache=False, forceinline=True)
+def _join_at(op, a, size, j, distance):
+    other = load(op, a, size, j + distance)
+    store(op, a, size, j, join(op, load(op, a, size, j), other))
+
+
+# What a core calls is global: Numba's cache knows a function that is in a closure only as itself.
 def _core(kind, dtype):
     """core(job, a, size, start, x, offset, stride, rows, n, row): a job on n accumulators.
 
@@ -46,74 +74,11 @@ def _core(kind, dtype):
     op, one, numbered = kind(), identity(kind, dtype), kind in ARGS
     planes = parts + (kind in CENTRED)
     bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), dtype.itemsize
-    group_bytes = GROUP * itemsize
-    last_plane = (planes - 1) * LANES
     if planes * LANES > LOCAL:
         raise ValueError(f"{planes} planes of {LANES} lanes are more than {LOCAL} numbers")
 
-    @njit(cache=False, forceinline=True)
-    def fold_group(a, size, q, x, p, stride, row):
-        c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
-        c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
-        c4, c5 = context(op, a, size, q, row + 4), context(op, a, size, q, row + 5)
-        c6, c7 = context(op, a, size, q, row + 6), context(op, a, size, q, row + 7)
-        e0, e1 = lift(op, x[p], c0), lift(op, x[p + stride], c1)
-        e2, e3 = lift(op, x[p + _u(2) * stride], c2), lift(op, x[p + _u(3) * stride], c3)
-        e4, e5 = lift(op, x[p + _u(4) * stride], c4), lift(op, x[p + _u(5) * stride], c5)
-        e6, e7 = lift(op, x[p + _u(6) * stride], c6), lift(op, x[p + _u(7) * stride], c7)
-        low = merge(op, merge(op, e0, e1), merge(op, e2, e3))
-        high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
-        store(op, a, size, q, merge(op, load(op, a, size, q), merge(op, low, high)))
-
-    @njit(cache=False, forceinline=True)
-    def fold_one(a, size, q, x, p, row):
-        e = lift(op, x[p], context(op, a, size, q, row))
-        store(op, a, size, q, merge(op, load(op, a, size, q), e))
-
-    @njit(cache=False, forceinline=True)
-    def join_at(a, size, j, distance):
-        other = load(op, a, size, j + distance)
-        store(op, a, size, j, join(op, load(op, a, size, j), other))
-
-    @njit(cache=False, forceinline=True)
-    def fold_run(a, size, x, i, address, rows, row):
-        lanes, acc = _u(LANES), local_array(lane)
-        for part in range(_u(parts)):
-            for j in range(lanes):
-                acc[part * lanes + j] = one if part == _u(0) else lane(0)
-        if planes > parts:
-            for j in range(lanes):
-                acc[_u(last_plane) + j] = a[_u(parts) * size]
-        for _ in range(rows // GROUP):
-            for line in range(group_bytes // 64):
-                prefetch(address + _AHEAD + 64 * line)
-            for j in range(lanes):
-                fold_group(acc, lanes, j, x, i + j, lanes, row)
-            i += _u(GROUP)
-            address += group_bytes
-            row += 8
-        for _ in range(rows % GROUP // LANES):
-            for j in range(lanes):
-                fold_one(acc, lanes, j, x, i + j, row)
-            i += lanes
-            row += 1
-        end = local_array(lane)  # a loop of unknown length would keep `acc` out of registers
-        for j in range(_u(LANES * planes)):
-            end[j] = acc[j]
-        for j in range(_u(rows % LANES)):
-            fold_one(end, lanes, j, x, i + j, row)
-        if numbered:
-            for j in range(lanes):
-                end[lanes + j] = end[lanes + j] * lane(LANES) + lane(j)
-        for j in range(_u(8)):
-            join_at(end, lanes, j, _u(8))
-        for j in range(_u(4)):
-            join_at(end, lanes, j, _u(4))
-        for j in range(_u(2)):
-            join_at(end, lanes, j, _u(2))
-        join_at(end, lanes, _u(0), _u(1))
-        for part in range(_u(parts)):
-            a[part * size] = end[part * lanes]
+    # As literals, Numba would compile what takes them anew for each value.
+    parts, planes, itemsize = np.int64(parts), np.int64(planes), np.int64(itemsize)
 
     @njit
     def core(job, a, size, start, x, offset, stride, rows, n, row):
@@ -122,7 +87,43 @@ def _core(kind, dtype):
         a, x = array_at(a, lane), array_at(x, dtype)
         size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
         if job == RUN:
-            fold_run(a, size, x, i, address, rows, row)
+            lanes, acc, group_bytes = _u(LANES), local_array(lane), GROUP * itemsize
+            for part in range(_u(parts)):
+                for j in range(lanes):
+                    acc[part * lanes + j] = one if part == _u(0) else lane(0)
+            if planes > parts:
+                for j in range(lanes):
+                    acc[_u(planes - 1) * lanes + j] = a[_u(parts) * size]
+            for _ in range(rows // GROUP):
+                for line in range(group_bytes // 64):
+                    prefetch(address + _AHEAD + 64 * line)
+                for j in range(lanes):
+                    _fold_group(op, acc, lanes, j, x, i + j, lanes, row)
+                i += _u(GROUP)
+                address += group_bytes
+                row += 8
+            for _ in range(rows % GROUP // LANES):
+                for j in range(lanes):
+                    _fold_one(op, acc, lanes, j, x, i + j, row)
+                i += lanes
+                row += 1
+            end = local_array(lane)  # a loop of unknown length would keep `acc` out of registers
+            for j in range(_u(LANES * planes)):
+                end[j] = acc[j]
+            for j in range(_u(rows % LANES)):
+                _fold_one(op, end, lanes, j, x, i + j, row)
+            if numbered:
+                for j in range(lanes):
+                    end[lanes + j] = end[lanes + j] * lane(LANES) + lane(j)
+            for j in range(_u(8)):
+                _join_at(op, end, lanes, j, _u(8))
+            for j in range(_u(4)):
+                _join_at(op, end, lanes, j, _u(4))
+            for j in range(_u(2)):
+                _join_at(op, end, lanes, j, _u(2))
+            _join_at(op, end, lanes, _u(0), _u(1))
+            for part in range(_u(parts)):
+                a[part * size] = end[part * lanes]
         elif job == CLEAR:
             for part in range(parts):
                 value = one if part == 0 else lane(0)
@@ -133,7 +134,7 @@ def _core(kind, dtype):
                 a[j] = a[j] * lane(LANES) + lane(row)
         elif job == MERGE:
             for j in range(start, start + n):
-                join_at(a, size, j, stride)
+                _join_at(op, a, size, j, stride)
         elif job == STORE:
             if numbered and start == 0:  # the bits of an extremum
                 for j in range(n):
@@ -151,12 +152,12 @@ def _core(kind, dtype):
         else:
             for _ in range(rows // 8):
                 for j in range(n):
-                    fold_group(a, size, start + j, x, i + j, stride, row)
+                    _fold_group(op, a, size, start + j, x, i + j, stride, row)
                 i += _u(8) * stride
                 row += 8
             for _ in range(rows % 8):
                 for j in range(n):
-                    fold_one(a, size, start + j, x, i + j, row)
+                    _fold_one(op, a, size, start + j, x, i + j, row)
                 i += stride
                 row += 1
         return 0
