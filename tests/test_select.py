@@ -340,6 +340,26 @@ def test_strided_rows_are_copied_in_parts(monkeypatch):
         assert_identical(mask, tersor.prune_mask(x, 0.3, axis=axis, backend="reference"))
 
 
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "extremes", *SPECIAL_KINDS])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_arrays_of_floats(dtype, kind):
+    """They take the shortest way, by NumPy's partition where they are small."""
+    for n in (1, 2, 3, 10, 4095, 4096, 20_001):
+        x = hostile(kind, n, dtype)
+        for axis in (None, 0, -1):
+            assert_like_numpy("median", x, axis=axis)
+        if kind != "extremes":  # of which NumPy's is wrong, see above
+            assert_like_numpy("nanmedian", x)
+        for q in (0, 0.3, 0.5, 0.999, 1):
+            for method in ("linear", "lower", "higher", "hazen"):
+                assert_like_numpy("quantile", x, q, method=method)
+            assert_like_numpy("percentile", x, 100 * q)
+            assert_like_numpy("nanquantile", x, q)
+    for name, view in layouts(hostile(kind, (70, 90), dtype)):
+        assert_like_numpy("median", view), name
+        assert_like_numpy("quantile", view, 0.3), name
+
+
 def test_integers_do_not_overflow(backend):
     x = np.array([-100, 100], np.int8)
     assert tersor.quantile(x, 0.5, backend=backend) == 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 
 from ._backends import kernels
 from ._dtypes import FLOATS
+from ._order_flat import flat_median, flat_quantile
 from ._quantiles import METHODS, mix, positions
 from ._rows import axis_last
 
-# Entries below which NumPy is faster, crossovers on 2 cores with AVX-512: it selects one place by
-# vectors, several at a tenth of that speed.
-SMALL, SMALL_PARTITION = 2**14, 2**20
+# Entries below which NumPy is faster, crossovers on 2 cores with AVX-512.
+SMALL, SMALL_PARTITION = 2**14, 2**12
+# It is too where it partitions rows of such lengths, by vectors, of these kinds of 4 or 8 bytes.
+_FAST_ROWS = {"f": range(17, 1024), "i": range(17, 2**20), "u": range(17, 2**20)}
 
 
 class TopK(NamedTuple):
@@ -29,14 +32,21 @@ class TopK(NamedTuple):
     indices: NDArray[np.int64]
 
 
-def is_ranked(x: Any) -> bool:
+@cache
+def is_ranked(dtype: Any) -> bool:
     """Whether the kernels have an order for this dtype."""
-    return x.dtype.name in FLOATS or x.dtype.kind in "iub"
+    return dtype.name in FLOATS or dtype.kind in "iub"
 
 
 def native(x: Any) -> Any:
     """`x` in native byte order."""
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def is_small(a: Any, backend: str | None, size: int) -> bool:
+    """Whether `a` is an array of so few numbers that NumPy is to take it as it is."""
+    is_numpys = backend is None and type(a) is np.ndarray and a.size < size
+    return is_numpys and a.dtype.kind in "biufc"
 
 
 def _is_one_of(option: Any, names: tuple[str, ...]) -> bool:
@@ -45,57 +55,105 @@ def _is_one_of(option: Any, names: tuple[str, ...]) -> bool:
 
 def _taken(a: Any, backend: str | None, small: int = SMALL) -> Any:
     """`a` as an array that the kernels should work on; None if it is NumPy's."""
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(a, cupy.ndarray):
-        return a
     if type(a) is not np.ndarray:
+        cupy = sys.modules.get("cupy")
+        if cupy is not None and isinstance(a, cupy.ndarray):
+            return a
         if not isinstance(a, (list, tuple)):
             return None  # a number, a subclass, an array of another library
         a = np.asarray(a)
-    if backend is None and a.size < small and a.dtype.name != "bfloat16":
+    if is_small(a, backend, small):
         return None
-    return native(a) if a.ndim and a.size and is_ranked(a) else None
+    return native(a) if a.ndim and a.size and is_ranked(a.dtype) else None
 
 
 def partition_job(
-    a: Any, kth: Any, axis: Any, kind: Any, order: Any, backend: str | None
+    a: Any, kth: Any, axis: Any, kind: Any, order: Any, backend: str | None, with_places: bool
 ) -> tuple[Any, list[int], Callable[[Any], Any]] | None:
     """Rows, the places in ascending order, and the way back."""
-    x, places = _taken(a, backend, SMALL_PARTITION), np.asarray(kth)
+    x = _taken(a, backend, 0)
     if x is None or not _is_one_of(kind, ("introselect",)) or order is not None:
         return None
     if axis is None:
         x, axis = x.reshape(-1), 0
-    if places.dtype.kind not in "iu" or places.ndim > 1 or places.size == 0:
-        return None
     if not (type(axis) is int or isinstance(axis, np.integer)) or not -x.ndim <= axis < x.ndim:
         return None
     n = x.shape[axis]
-    if places.min() < -n or places.max() >= n:
+    if backend is None and not with_places and x.dtype.itemsize > 2:
+        if n in _FAST_ROWS.get(x.dtype.kind, ()):
+            return None
+    if type(kth) is int:
+        places = [kth % n] if -n <= kth < n else []
+    else:
+        numbers = np.asarray(kth)
+        if numbers.dtype.kind not in "iu" or numbers.ndim > 1 or numbers.size == 0:
+            return None
+        is_inside = -n <= numbers.min() and numbers.max() < n
+        places = np.unique(numbers.astype(np.int64) % n).tolist() if is_inside else []
+    if not places:
         return None
     rows, restore = axis_last(x, int(axis) % x.ndim)
-    return rows, np.unique(places.astype(np.int64) % n).tolist(), restore
+    return rows, places, restore
 
 
-def medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend: Any) -> Any:
+def any_median(
+    numpy: Any,
+    a: Any,
+    axis: Any,
+    out: Any,
+    overwrite_input: Any,
+    keepdims: Any,
+    skip_nan: bool,
+    backend: str | None,
+) -> Any:
     """The median of each slice: of what is not NaN, or NaN where there is one."""
+    result = None
+    if backend is None and out is None and keepdims is False:
+        result = flat_median(a, axis)
+        if skip_nan and result != result:
+            result = None
+    if result is None and not is_small(a, backend, SMALL):
+        result = _medians(a, axis, out, keepdims, skip_nan, backend)
+    return numpy(a, axis, out, overwrite_input, keepdims) if result is None else result
+
+
+def _medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend: Any) -> Any:
     x = _taken(a, backend)
     if x is None or x.dtype.kind == "b":
         return None
     rows, shape = _slices(x, axis, keepdims)
-    size = rows.shape[-1]
-    two, n, nans = _entries(
-        kernels("select", x, backend),
-        rows,
-        lambda n: np.stack([np.maximum(n - 1, 0) // 2, np.minimum(n // 2, size - 1)], axis=1),
-        skip_nan,
-    )
-    result = np.mean(two[:, :1], axis=1)  # in the dtype that a mean has
-    even = np.broadcast_to(n % 2 == 0, len(two))
-    result[even] = np.mean(two[even], axis=1)
+    run, size = kernels("select", x, backend), rows.shape[-1]
+
+    def middle(n: Any) -> Any:
+        first, last = np.maximum(n - 1, 0) // 2, np.minimum(n // 2, size - 1)
+        return np.stack([first, last] if (first < last).any() else [first], axis=1)
+
+    picked, n, nans = _entries(run, rows, middle, skip_nan)
+    even = np.broadcast_to(n % 2 == 0, len(picked))
+    if even.all():
+        result = _mean(picked)
+    else:
+        result = _mean(picked[:, :1])
+        result[even] = _mean(picked[even])
     if nans.any():
         result[_unknown(nans, n, skip_nan)] = np.nan
-    return _finished(result.astype(_narrow(x, result)).reshape(shape), out)
+    return _finished(result.astype(_narrow(x, result), copy=False).reshape(shape), out)
+
+
+def _mean(x: Any) -> Any:
+    """np.mean of one or two columns, step by step; that is slow where rows are short."""
+    if x.dtype.kind == "f":
+        short, dtype = x.dtype, np.float32 if x.dtype == np.float16 else x.dtype
+    else:
+        short = dtype = np.dtype(np.float64)
+    if x.shape[1] == 1:
+        return x[:, 0].astype(short)
+    with np.errstate(all="ignore"):
+        total = np.add(x[:, 0], x[:, 1], dtype=dtype)
+    if not np.isfinite(total).all():
+        return np.mean(x, axis=1)  # with its warnings
+    total /= 2
+    return total.astype(short, copy=False)
 
 
 def _entries(
@@ -114,21 +172,47 @@ def _entries(
     return _wide(picked), n, nans
 
 
-def quantiles(
+def any_quantile(
+    numpy: Any,
+    a: Any,
+    q: Any,
+    axis: Any,
+    out: Any,
+    overwrite_input: Any,
+    method: Any,
+    keepdims: Any,
+    weights: Any,
+    is_percent: bool,
+    skip_nan: bool,
+    backend: str | None,
+) -> Any:
+    """The quantiles of each slice: of what is not NaN, or NaN where there is one."""
+    result = None
+    if weights is None:
+        if backend is None and out is None and keepdims is False:
+            result = flat_quantile(a, axis, q, method, is_percent)
+            if skip_nan and result != result:
+                result = None
+        if result is None and not is_small(a, backend, SMALL):
+            result = _quantiles(a, q, axis, out, keepdims, method, is_percent, skip_nan, backend)
+    if result is None:
+        return numpy(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
+    return result
+
+
+def _quantiles(
     a: Any,
     q: Any,
     axis: Any,
     out: Any,
     keepdims: Any,
-    method: str,
-    weights: Any,
+    method: Any,
     is_percent: bool,
     skip_nan: bool,
     backend: Any,
 ) -> Any:
-    """The quantiles of each slice: of what is not NaN, or NaN where there is one."""
     x = _taken(a, backend)
-    if x is None or x.dtype.kind == "b" or weights is not None or not _is_one_of(method, METHODS):
+    if x is None or x.dtype.kind == "b" or not _is_one_of(method, METHODS):
         return None
     is_weak = type(q) in (int, float)  # NumPy's: the result keeps the dtype of the array
     share = np.asarray(np.true_divide(q, 100) if is_percent else q)
@@ -184,7 +268,7 @@ def _unknown(nans: Any, n: Any, skip_nan: bool) -> Any:
     if not skip_nan:
         return nans > 0
     for _ in range(np.count_nonzero(n == 0)):
-        warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=6)
+        warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=7)
     return n == 0
 
 

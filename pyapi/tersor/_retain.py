@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ._arguments import as_index, as_number, check_one_of, is_room, placed
-from ._backends import as_array
+from ._backends import as_array, kernels
 from ._dtypes import FLOATS
 from ._rows import axis_last, normalize_axis
 
 Pattern = str | tuple[int | None, ...]
 NAN_MODES = ("raise", "keep", "prune")
+_PLAIN = {np.dtype(c) for c in "efd?bhilqBHILQ"}
 
 
 class Retain:
@@ -106,6 +107,23 @@ def as_ratio(ratio: Any, name: str) -> float:
     return float(number)
 
 
+def of_all(w: Any, retain_ratio: Any, k: Any, is_mask: bool) -> Any:
+    """What is kept of a whole array, or its mask, the shortest way; None unless all is plain."""
+    if not (w.flags.c_contiguous and w.dtype in _PLAIN):
+        return None
+    if k is None and type(retain_ratio) is float and 0 <= retain_ratio <= 1:
+        k = share(retain_ratio, w.size)
+    elif not (retain_ratio is None and type(k) is int and 0 <= k <= w.size):
+        return None
+    run, flat = kernels("prune", w), w if w.ndim == 1 else w.reshape(-1)
+    if is_mask:
+        kept, nans = run.prune_mask(flat, k, None, True, "raise")
+    else:
+        kept, nans = run.prune(flat, k, None, "raise")
+    refuse_nan(nans, w.size, "w", "raise")
+    return kept if flat is w else kept.reshape(w.shape)
+
+
 def names_of(container: Any, name: str) -> list[Any]:
     """The keys of a dict, the indices of a list or tuple."""
     if isinstance(container, dict):
@@ -118,6 +136,8 @@ def names_of(container: Any, name: str) -> list[Any]:
 def as_numbers(x: Any, name: str) -> Any:
     """An array of a real dtype that kernels take, in native byte order."""
     x = as_array(x, name)
+    if x.dtype in _PLAIN:
+        return x
     if x.dtype.name not in FLOATS and x.dtype.kind not in "iub":
         raise TypeError(f"{name} must be {', '.join(FLOATS)}, integers or bool, got {x.dtype}")
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))

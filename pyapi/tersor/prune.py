@@ -19,6 +19,7 @@ from ._retain import (
     by_rows,
     check_nan,
     names_of,
+    of_all,
     retained,
     share,
 )
@@ -106,6 +107,11 @@ def prune(
     Magnitude pruning: Han et al., 2015, https://arxiv.org/abs/1506.02626; n:m: Mishra et al., 2021,
     https://arxiv.org/abs/2104.08378.
     """
+    is_plain = type(w) is np.ndarray and threshold is None and pattern is None and scores is None
+    if is_plain and axis is None and out is None and backend is None and nan == "raise":
+        kept = of_all(w, retain_ratio, k, False)
+        if kept is not None:
+            return kept  # type: ignore[no-any-return]
     x = as_numbers(w, "w")
     check_out(out, x.shape, x.dtype)
     how = Retain(retain_ratio, k, threshold, axis, pattern)
@@ -149,6 +155,11 @@ def prune_mask(
     >>> tersor.prune_mask(np.array([3.0, -1.0, 0.5, -2.0]), k=3)
     array([ True,  True, False,  True])
     """
+    is_plain = type(w) is np.ndarray and threshold is None and pattern is None and scores is None
+    if is_plain and axis is None and out is None and backend is None and nan == "raise":
+        kept = of_all(w, retain_ratio, k, True)
+        if kept is not None:
+            return kept  # type: ignore[no-any-return]
     x = as_numbers(w, "w")
     check_out(out, x.shape, np.dtype(bool))
     how = Retain(retain_ratio, k, threshold, axis, pattern)

@@ -9,7 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._arguments import as_index, check_flag, check_one_of
 from ._backends import array_function, as_array, kernels
-from ._order_statistics import TopK, is_ranked, medians, native, partition_job, quantiles
+from ._order_statistics import (
+    SMALL_PARTITION,
+    TopK,
+    any_median,
+    any_quantile,
+    is_ranked,
+    is_small,
+    native,
+    partition_job,
+)
 from ._rows import axis_last, normalize_axis
 
 Axis = int | tuple[int, ...] | None
@@ -68,7 +77,7 @@ def top_k(
     check_one_of(mode, ("largest", "smallest"), "mode")
     check_flag(sorted, "sorted")
     k = as_index(k, "k")
-    if not is_ranked(x):
+    if not is_ranked(x.dtype):
         if x.dtype.kind not in "fc":
             raise TypeError(f"a must be numeric, got {x.dtype}")
         backend = "reference"  # complex and extended precision
@@ -101,15 +110,19 @@ def partition(
     >>> tersor.partition(np.array([7, 1, 9, 3, 3]), 2)
     array([1, 3, 3, 7, 9])
     """
-    job = partition_job(a, kth, axis, kind, order, backend)
-    numpy: Any = np.partition
-    result: NDArray[Any]
+    result: Any
+    if is_small(a, backend, SMALL_PARTITION):
+        result = a.flatten() if axis is None else a.copy("K")  # type: ignore[union-attr]
+        result.partition(kth, -1 if axis is None else axis, kind, order)
+        return result  # type: ignore[no-any-return]
+    job = partition_job(a, kth, axis, kind, order, backend, False)
     if job is None:
+        numpy: Any = np.partition
         result = numpy(a, kth, axis, kind, order)
     else:
         rows, places, restore = job
         result = restore(kernels("select", rows, backend).partition(rows, places))
-    return result
+    return result  # type: ignore[no-any-return]
 
 
 @array_function
@@ -131,15 +144,18 @@ def argpartition(
     >>> tersor.argpartition(np.array([7, 1, 9, 3, 3]), 2)
     array([1, 3, 4, 0, 2])
     """
-    job = partition_job(a, kth, axis, kind, order, backend)
-    numpy: Any = np.argpartition
-    result: NDArray[np.int64]
+    result: Any
+    if is_small(a, backend, SMALL_PARTITION):
+        result = a.argpartition(kth, axis, kind, order)  # type: ignore[union-attr]
+        return result  # type: ignore[no-any-return]
+    job = partition_job(a, kth, axis, kind, order, backend, True)
     if job is None:
+        numpy: Any = np.argpartition
         result = numpy(a, kth, axis, kind, order)
     else:
         rows, places, restore = job
         result = restore(kernels("select", rows, backend).argpartition(rows, places))
-    return result
+    return result  # type: ignore[no-any-return]
 
 
 @array_function
@@ -162,11 +178,8 @@ def median(
     >>> float(tersor.median(np.array([7.0, 1.0, 9.0, 3.0])))
     5.0
     """
-    result = medians(a, axis, out, keepdims, False, backend)
-    if result is None:
-        numpy: Any = np.median
-        return numpy(a, axis, out, overwrite_input, keepdims)
-    return result
+    options = axis, out, overwrite_input, keepdims
+    return any_median(np.median, a, *options, False, backend)
 
 
 @array_function
@@ -188,11 +201,8 @@ def nanmedian(
     >>> float(tersor.nanmedian(np.array([7.0, np.nan, 3.0])))
     5.0
     """
-    result = medians(a, axis, out, keepdims, True, backend)
-    if result is None:
-        numpy: Any = np.nanmedian
-        return numpy(a, axis, out, overwrite_input, keepdims)
-    return result
+    options = axis, out, overwrite_input, keepdims
+    return any_median(np.nanmedian, a, *options, True, backend)
 
 
 @array_function
@@ -220,11 +230,8 @@ def quantile(
     >>> tersor.quantile(np.arange(11.0), [0.25, 0.5])
     array([2.5, 5. ])
     """
-    result = quantiles(a, q, axis, out, keepdims, method, weights, False, False, backend)
-    if result is None:
-        numpy: Any = np.quantile
-        return numpy(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
-    return result
+    options = axis, out, overwrite_input, method, keepdims, weights
+    return any_quantile(np.quantile, a, q, *options, False, False, backend)
 
 
 @array_function
@@ -247,11 +254,8 @@ def percentile(
     >>> float(tersor.percentile(np.arange(11.0), 25))
     2.5
     """
-    result = quantiles(a, q, axis, out, keepdims, method, weights, True, False, backend)
-    if result is None:
-        numpy: Any = np.percentile
-        return numpy(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
-    return result
+    options = axis, out, overwrite_input, method, keepdims, weights
+    return any_quantile(np.percentile, a, q, *options, True, False, backend)
 
 
 @array_function
@@ -274,11 +278,8 @@ def nanquantile(
     >>> float(tersor.nanquantile(np.array([7.0, np.nan, 3.0]), 0.5))
     5.0
     """
-    result = quantiles(a, q, axis, out, keepdims, method, weights, False, True, backend)
-    if result is None:
-        numpy: Any = np.nanquantile
-        return numpy(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
-    return result
+    options = axis, out, overwrite_input, method, keepdims, weights
+    return any_quantile(np.nanquantile, a, q, *options, False, True, backend)
 
 
 @array_function
@@ -301,8 +302,5 @@ def nanpercentile(
     >>> float(tersor.nanpercentile(np.array([7.0, np.nan, 3.0]), 50))
     5.0
     """
-    result = quantiles(a, q, axis, out, keepdims, method, weights, True, True, backend)
-    if result is None:
-        numpy: Any = np.nanpercentile
-        return numpy(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
-    return result
+    options = axis, out, overwrite_input, method, keepdims, weights
+    return any_quantile(np.nanpercentile, a, q, *options, True, True, backend)

@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._jit import njit
-from ._parallel import parallel
+from ._parallel import ALONE, parallel
 
 _i64 = ir.IntType(64)
 _ENDLESS = (1 << 60,)
@@ -117,7 +117,10 @@ def _block(b, code, args, scratch):
 @njit
 def run_blocks(pool, code, n, args, scratch, work):
     """`run` for compiled callers: args is the int64 array that the blocks get the address of."""
-    parallel(pool, _block, n, (code, args.ctypes.data, scratch + 1), work)
+    if n == 1 and work < ALONE:
+        _block(0, code, args.ctypes.data, scratch + 1)
+    else:
+        parallel(pool, _block, n, (code, args.ctypes.data, scratch + 1), work)
     return args[0]  # they are alive until here
 
 

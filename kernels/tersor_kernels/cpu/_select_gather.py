@@ -22,19 +22,16 @@ _X, _OUT, _OUTER, _INNER, _N, _SO, _SI, _SN, _ROWS, _WIDTH, _FIELDS = range(11)
 
 def parts(x):
     """Contiguous parts of `x`, along its first axis, and the indices that they have."""
-    copied = 0 if x.ndim < 2 or _is_contiguous(x) else x.nbytes
-    room = max(copied // _SHARE, _BYTES)
-    if copied <= room:
-        yield contiguous(x), ...
-        return
-    step = max(1, len(x) * room // copied)
-    for i in range(0, len(x), step):
-        yield contiguous(x[i : i + step]), slice(i, i + step)
+    if x.ndim < 2 or x.nbytes <= _BYTES or is_contiguous(x):
+        return ((contiguous(x), ...),)
+    step = max(1, len(x) * max(x.nbytes // _SHARE, _BYTES) // x.nbytes)
+    cuts = (slice(i, i + step) for i in range(0, len(x), step))
+    return ((contiguous(x[cut]), cut) for cut in cuts)
 
 
 def contiguous(x):
     """`x`, or a copy of it, C-contiguous, aligned and in native byte order."""
-    if _is_contiguous(x):
+    if is_contiguous(x):
         return x
     levels = _levels(x.shape[:-1], x.strides[:-1]) if x.ndim else None
     if x.size < BLOCK or levels is None or not x.dtype.isnative:
@@ -45,8 +42,10 @@ def contiguous(x):
     return out
 
 
-def _is_contiguous(x):
-    return x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative
+def is_contiguous(x):
+    """C-contiguous, aligned and in native byte order."""
+    flags = x.flags
+    return flags.c_contiguous and flags.aligned and x.dtype.isnative
 
 
 def _levels(shape, strides):

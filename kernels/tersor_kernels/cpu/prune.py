@@ -7,7 +7,7 @@ from ._parallel import workers
 from ._prune_global import global_counts as global_counts
 from ._select_few import group_of
 from ._select_find import LONG
-from ._select_gather import contiguous, parts
+from ._select_gather import contiguous, is_contiguous, parts
 from ._select_rows import count_nan as _count_nan
 from ._select_rows import emit_from, plan, select
 
@@ -65,6 +65,9 @@ def _keep(x, k, threshold, order, nan, what, out, dtype):
     if threshold is not None:
         return out, _keep_from(x, threshold, order, nan, what, out)
     job = plan(x.dtype, order, nan, what, group_of(rows, n))
+    if is_contiguous(x):
+        args = id(x), rows, n, k, n, id(out), id(out), is_strict
+        return out, select(workers(), job, *args)
     nans = 0
     for part, at in parts(x):
         to = out[at]

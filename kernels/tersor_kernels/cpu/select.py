@@ -11,7 +11,7 @@ import numpy as np
 
 from ._parallel import workers
 from ._select_few import group_of
-from ._select_gather import parts
+from ._select_gather import is_contiguous, parts
 from ._select_ranks import select_ranks
 from ._select_rows import plan, select
 
@@ -22,7 +22,12 @@ def top_k(x, k, largest, sorted):
     values, indices = np.empty(shape, x.dtype), np.empty(shape, np.int64)
     if values.size:
         order, operation = ("descending", "ascending")[largest], ("take", "take sorted")[sorted]
-        job = plan(x.dtype, order, "low", operation, group_of(values.size // k, n))
+        rows = values.size // k
+        job = plan(x.dtype, order, "low", operation, group_of(rows, n))
+        if is_contiguous(x):
+            args = id(x), rows, n, k, k, id(values), id(indices), False
+            select(workers(), job, *args)
+            return values, indices
         for part, at in parts(x):
             out = values[at], indices[at]
             rows = part.size // n
@@ -72,11 +77,15 @@ def order_statistics(x, ranks):
     each, number = ranks.shape
     is_each = each > 1
     out, nans = np.empty((*shape, number), x.dtype), np.empty(shape, np.int64)
+    rows = prod(shape)
+    job = plan(x.dtype, "descending", "low", "ranks", group_of(rows, n))
+    if is_contiguous(x) and is_contiguous(ranks):
+        args = id(ranks), number, is_each, id(out), id(nans)
+        select_ranks(workers(), job, id(x), rows, n, *args)
+        return out.reshape(rows, number), nans.reshape(rows)
     ranks = np.ascontiguousarray(ranks, np.int64).reshape((*shape, number) if is_each else -1)
-    job = plan(x.dtype, "descending", "low", "ranks", group_of(prod(shape), n))
     for part, at in parts(x):
         mine, to, missing = ranks[at] if is_each else ranks, out[at], nans[at]
-        rows = part.size // n
         args = id(mine), number, is_each, id(to), id(missing)
-        select_ranks(workers(), job, id(part), rows, n, *args)
-    return out.reshape(-1, number), nans.reshape(-1)
+        select_ranks(workers(), job, id(part), part.size // n, n, *args)
+    return out.reshape(rows, number), nans.reshape(rows)
