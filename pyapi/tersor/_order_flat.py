@@ -15,21 +15,23 @@ _ROOM = {np.dtype(np.float32): 1.7e38, np.dtype(np.float64): 8.9e307}
 _BY_NUMPY = 4096  # entries below which NumPy's partition is as fast as a call of a kernel
 
 
-def flat_median(a: Any, axis: Any) -> Any:
-    """The median of all entries, NaN if one is."""
+def flat_median(a: Any, axis: Any, skip_nan: bool) -> Any:
+    """The median of all entries; with NaN it is NaN, or not for here."""
     if not _is_flat(a, axis):
         return None
     n, room = a.size, _ROOM[a.dtype]
     low, high, has_nan = _entries(a, (n - 1) >> 1, n >> 1)
-    if has_nan or n & 1:
-        return a.dtype.type(np.nan) if has_nan else high
+    if has_nan:
+        return None if skip_nan else a.dtype.type(np.nan)
+    if n & 1:
+        return high
     if not (-room < low and high < room):
         return np.median(np.array([low, high]))  # with its warnings
     return (low + high) / 2
 
 
-def flat_quantile(a: Any, axis: Any, q: Any, method: Any, is_percent: bool) -> Any:
-    """The quantile of all entries, NaN if one is, by the methods that need no table."""
+def flat_quantile(a: Any, axis: Any, q: Any, method: Any, is_percent: bool, skip_nan: bool) -> Any:
+    """The quantile of all entries by a simple method; with NaN it is NaN, or not for here."""
     if not (_is_flat(a, axis) and type(q) in (int, float)):
         return None
     q = q / 100 if is_percent else q
@@ -48,7 +50,7 @@ def flat_quantile(a: Any, axis: Any, q: Any, method: Any, is_percent: bool) -> A
         return None
     low, high, has_nan = _entries(a, below, above)
     if has_nan:
-        return a.dtype.type(np.nan)
+        return None if skip_nan else a.dtype.type(np.nan)
     if method != "linear":
         return low
     room = _ROOM[a.dtype]

@@ -109,9 +109,7 @@ def any_median(
     """The median of each slice: of what is not NaN, or NaN where there is one."""
     result = None
     if backend is None and out is None and keepdims is False:
-        result = flat_median(a, axis)
-        if skip_nan and result != result:
-            result = None
+        result = flat_median(a, axis, skip_nan)
     if result is None and not is_small(a, backend, SMALL):
         result = _medians(a, axis, out, keepdims, skip_nan, backend)
     return numpy(a, axis, out, overwrite_input, keepdims) if result is None else result
@@ -190,9 +188,7 @@ def any_quantile(
     result = None
     if weights is None:
         if backend is None and out is None and keepdims is False:
-            result = flat_quantile(a, axis, q, method, is_percent)
-            if skip_nan and result != result:
-                result = None
+            result = flat_quantile(a, axis, q, method, is_percent, skip_nan)
         if result is None and not is_small(a, backend, SMALL):
             result = _quantiles(a, q, axis, out, keepdims, method, is_percent, skip_nan, backend)
     if result is None:
