@@ -21,13 +21,15 @@ def flat_median(a: Any, axis: Any, skip_nan: bool) -> Any:
         return None
     n, room = a.size, _ROOM[a.dtype]
     low, high, has_nan = _entries(a, (n - 1) >> 1, n >> 1)
-    if has_nan:
-        return None if skip_nan else a.dtype.type(np.nan)
+    if has_nan and skip_nan:
+        return None
     if n & 1:
-        return high
-    if not (-room < low and high < room):
-        return np.median(np.array([low, high]))  # with its warnings
-    return (low + high) / 2
+        result = high
+    elif -room < low and high < room:
+        result = (low + high) / 2
+    else:
+        result = np.median(np.array([low, high]))  # with its warnings
+    return a.dtype.type(np.nan) if has_nan else result
 
 
 def flat_quantile(a: Any, axis: Any, q: Any, method: Any, is_percent: bool, skip_nan: bool) -> Any:
@@ -49,15 +51,17 @@ def flat_quantile(a: Any, axis: Any, q: Any, method: Any, is_percent: bool, skip
     elif method != "linear":
         return None
     low, high, has_nan = _entries(a, below, above)
-    if has_nan:
-        return None if skip_nan else a.dtype.type(np.nan)
-    if method != "linear":
-        return low
+    if has_nan and skip_nan:
+        return None
     room = _ROOM[a.dtype]
-    if not (-room < low and high < room):
-        return np.quantile(np.array([low, high]), share)  # with its warnings
-    difference = high - low
-    return low + difference * share if share < 0.5 else high - difference * (1 - share)
+    if method != "linear":
+        result = low
+    elif not (-room < low and high < room):
+        result = np.quantile(np.array([low, high]), share)  # with its warnings
+    else:
+        difference = high - low
+        result = low + difference * share if share < 0.5 else high - difference * (1 - share)
+    return a.dtype.type(np.nan) if has_nan else result
 
 
 def _is_flat(a: Any, axis: Any) -> bool:
