@@ -92,7 +92,8 @@ def keep(dtype, what, group):
             number = min(end - row, WORD // group)
             entries = _load_rows(dtype, at(job, jobs.X) + row * n * size, n, number, group, scratch)
             used = mask_of(_used(first_bits, group, n, number))
-            nans += how_many(nans_of(entries, rule) & used)
+            if at(job, jobs.NAN_TOO):
+                nans += how_many(nans_of(entries, rule) & used)
             ranks = _ranks(choose(keys_of(entries, rule), used), group)
             mask = below(ranks, np.uint64(k))
             if is_mask:

@@ -114,10 +114,12 @@ def count_keys(dtype, x, n, rule, key):
 @njit
 def count_nan(dtype, x, n, rule):
     """How many entries are NaN."""
-    size, nans = size_of(dtype), 0
-    for i in range(0, n, WORD):
-        fetch_ahead(dtype, x + i * size, AHEAD)
-        nans += how_many(nans_of(load_part(dtype, x + i * size, n - i), rule) & up_to(n - i))
+    size, nans, whole = size_of(dtype), 0, n - n % WORD
+    for i in range(0, whole, WORD):
+        nans += how_many(nans_of(load(dtype, x + i * size), rule))
+    if whole < n:
+        entries = load_part(dtype, x + whole * size, n - whole)
+        nans += how_many(nans_of(entries, rule) & up_to(n - whole))
     return nans
 
 

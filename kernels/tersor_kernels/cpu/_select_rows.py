@@ -18,6 +18,7 @@ from ._select_jobs import (
     IN_PARTS,
     IN_PLACE,
     KIND,
+    NAN_TOO,
     NANS,
     OUT,
     PLACES,
@@ -54,7 +55,8 @@ def rows(dtype):
             x, a = at(job, X) + r * n * size, r * width
             key, larger, same = kth(dtype, x, n, rule, k, scratch)
             starts = (a, a + larger, a + larger + same)
-            args = (job, x, 0, n, np.int64(key), k - larger, *starts, scratch)
+            spare = n if k - larger == same else k - larger
+            args = (job, x, 0, n, np.int64(key), spare, *starts, scratch)
             nans += call(at(job, EMIT_CODE), args)
             if at(job, SORT_CODE) != 0:
                 out, places = at(job, OUT) + a * size, at(job, PLACES) + 8 * a
@@ -75,6 +77,8 @@ def _chunk(b, job, scratch):
     array_at(at(job, NANS), np.int64)[np.uintp(b)] = call(at(job, EMIT_CODE), args)
     return 0
 
+
+STRICTLY = 2  # count NaN, and write nothing if there are
 
 _CORES = {
     "bound": (f.bound, 1),
@@ -133,22 +137,22 @@ def plan(dtype, order, nan, operation, group=0):
 
 
 @njit
-def select(pool, plan, x, rows, n, k, width, out, places, is_strict):
-    """Run a plan on the rows of `x`; how many entries are NaN, where the emitter counts them.
+def select(pool, plan, x, rows, n, k, width, out, places, nan_too):
+    """Run a plan on the rows of `x`; how many entries are NaN, if they are counted.
 
     x, out, places : contiguous arrays, given by their id(). The results of row r, of which those
-    above its k-th largest come first, start at r * width. If `is_strict`, nothing is written for a
-    long row with NaN, nor for those that follow.
+    above its k-th largest come first, start at r * width. If `nan_too` is 2, nothing is written for
+    a long row with NaN, nor for those that follow.
     """
-    return _select(pool, _job_of(plan, x, rows, n, k, width, out, places), is_strict)
+    return _select(pool, _job_of(plan, x, rows, n, k, width, out, places), nan_too)
 
 
 @njit
-def emit_from(pool, plan, x, n, key, out):
+def emit_from(pool, plan, x, n, key, out, nan_too):
     """Run the emitter of a plan on one row, of which the keys from `key` on are wanted."""
     job = _job_of(plan, x, 1, n, np.int64(key), n, out, out)
     starts = np.zeros((f.chunks_of(n), 4), np.int64)
-    starts[:, SPARE] = n
+    starts[:, SPARE], job[NAN_TOO] = n, nan_too
     return _in_chunks(pool, job, starts)
 
 
@@ -165,31 +169,33 @@ def _job_of(plan, x, rows, n, k, width, out, places):
     job = np.empty(FIELDS, np.int64)
     job[:PLAN] = plan
     job[X], job[ROWS], job[N], job[K], job[WIDTH] = data_of(x), rows, n, k, width
-    job[OUT], job[PLACES] = data_of(out), data_of(places)
+    job[OUT], job[PLACES], job[NAN_TOO] = data_of(out), data_of(places), 0
     return job
 
 
 @njit
-def _select(pool, job, is_strict):
+def _select(pool, job, nan_too):
     rows, n, k, size = job[ROWS], job[N], job[K], job[SIZE]
     sorting = _select_sort.scratch_of_sort(k, size) if job[SORT_CODE] != 0 else 0
     if n < f.LONG:
         job[STEP] = max(1, BLOCK // n)
         nans = np.empty(-(-rows // job[STEP]), np.int64)
-        job[NANS] = nans.ctypes.data
+        job[NANS], job[NAN_TOO] = nans.ctypes.data, nan_too
         scratch = max((2 * n + 3 * WORD) * size, 3 * ROOM * max(size, 4), sorting)
         run_blocks(pool, job[ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
         return nans.sum()
     total = 0
-    row = f.job_of(job, job[X], n, is_strict)
+    row = f.job_of(job, job[X], n, nan_too)
     row[f.K] = k
     table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
     for r in range(rows):
         f.find(pool, row, table)
-        if is_strict and row[f.NANS]:
-            return row[f.NANS]
+        if nan_too:
+            total += row[f.NANS]
+            if nan_too == STRICTLY and row[f.NANS]:
+                return total
         job[K] = row[f.KEY]
-        total += _in_chunks(pool, job, _starts(job[KIND], row, table, r * job[WIDTH]))
+        _in_chunks(pool, job, _starts(job[KIND], row, table, r * job[WIDTH]))
         if job[SORT_CODE] != 0:
             scratch = np.empty(sorting, np.uint8)
             out, places = job[OUT] + r * k * size, job[PLACES] + 8 * r * k
@@ -221,7 +227,8 @@ def _starts(kind, row, table, a):
         start, end = f.chunk(i, n)
         larger, same = table[f.IN_LARGER, i], table[f.IN_EQUAL, i]
         mine = max(0, min(spare, same))
-        starts[i, SPARE], starts[i, A], starts[i, B], starts[i, C] = mine, a, b, c
+        length = n if mine == same else mine
+        starts[i, SPARE], starts[i, A], starts[i, B], starts[i, C] = length, a, b, c
         spare -= same
         if kind != IN_PLACE:
             a += larger

@@ -8,8 +8,8 @@ from ._prune_global import global_counts as global_counts
 from ._select_few import group_of
 from ._select_find import LONG
 from ._select_gather import contiguous, is_contiguous, parts
+from ._select_rows import STRICTLY, emit_from, plan, select
 from ._select_rows import count_nan as _count_nan
-from ._select_rows import emit_from, plan, select
 
 
 def flat(x):
@@ -50,7 +50,8 @@ def unpack_mask(packed, n):
 
 
 def _keep(x, k, threshold, order, nan, what, out, dtype):
-    is_strict = out is not None and nan == "raise" and x.dtype.kind not in "iub"
+    nan_too = 1 if nan == "raise" and x.dtype.kind not in "iub" else 0
+    is_strict = bool(nan_too) and out is not None
     out = np.empty(x.shape, dtype) if out is None else out
     if x.size == 0:
         return out, 0
@@ -63,23 +64,24 @@ def _keep(x, k, threshold, order, nan, what, out, dtype):
         if k == 0 or nans:
             return out, nans
     if threshold is not None:
-        return out, _keep_from(x, threshold, order, nan, what, out)
+        return out, _keep_from(x, threshold, order, nan, what, out, nan_too)
     job = plan(x.dtype, order, nan, what, group_of(rows, n))
+    nan_too = STRICTLY if is_strict else nan_too
     if is_contiguous(x):
-        args = id(x), rows, n, k, n, id(out), id(out), is_strict
+        args = id(x), rows, n, k, n, id(out), id(out), nan_too
         return out, select(workers(), job, *args)
     nans = 0
     for part, at in parts(x):
         to = out[at]
-        args = part.size // n, n, k, n, id(to), id(to), is_strict
+        args = part.size // n, n, k, n, id(to), id(to), nan_too
         nans += select(workers(), job, id(part), *args)
     return out, nans
 
 
-def _keep_from(x, threshold, order, nan, what, out):
+def _keep_from(x, threshold, order, nan, what, out, nan_too):
     key = key_from(threshold, x.dtype, order)
     if key is None:
         out[...] = 0
         return 0
     x, job = contiguous(x), plan(x.dtype, order, nan, what)
-    return emit_from(workers(), job, id(x), x.size, key, id(out))
+    return emit_from(workers(), job, id(x), x.size, key, id(out), nan_too)

@@ -25,13 +25,13 @@ def top_k(x, k, largest, sorted):
         rows = values.size // k
         job = plan(x.dtype, order, "low", operation, group_of(rows, n))
         if is_contiguous(x):
-            args = id(x), rows, n, k, k, id(values), id(indices), False
+            args = id(x), rows, n, k, k, id(values), id(indices), 0
             select(workers(), job, *args)
             return values, indices
         for part, at in parts(x):
             out = values[at], indices[at]
             rows = part.size // n
-            select(workers(), job, id(part), rows, n, k, k, id(out[0]), id(out[1]), False)
+            select(workers(), job, id(part), rows, n, k, k, id(out[0]), id(out[1]), 0)
     return values, indices
 
 
@@ -65,7 +65,7 @@ def _partition(x, kth, out, operation):
     job = plan(x.dtype, "descending", "low", operation, group_of(x.size // n, n))
     for part, at in parts(x):
         to = out[at]
-        select(workers(), job, id(part), part.size // n, n, kth + 1, n, id(to), id(to), False)
+        select(workers(), job, id(part), part.size // n, n, kth + 1, n, id(to), id(to), 0)
 
 
 def order_statistics(x, ranks):
