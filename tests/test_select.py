@@ -361,6 +361,21 @@ def test_whole_arrays_of_floats(dtype, kind):
         assert_like_numpy("quantile", view, 0.3), name
 
 
+def test_results_that_are_written_past_the_caches():
+    x = hostile("normal", 2_500_003, np.float64)
+    assert x.nbytes > 2**24
+    k, order = 1_200_000, np.argsort(x, kind="stable")
+    places = tersor.argpartition(x, k)
+    assert_identical(np.sort(places[:k]), np.sort(order[:k]))
+    assert_identical(tersor.partition(x, k), x[places])
+    got = tersor.top_k(x, 2_400_000, mode="smallest", sorted=False)
+    assert_identical(got.indices, np.sort(order[:2_400_000]))
+    assert_identical(got.values, x[got.indices])
+    kept = tersor.prune(x, k=k)
+    assert_identical(kept, np.where(tersor.prune_mask(x, k=k), x, 0.0))
+    assert np.count_nonzero(kept) == k
+
+
 def test_integers_do_not_overflow(backend):
     x = np.array([-100, 100], np.int8)
     assert tersor.quantile(x, 0.5, backend=backend) == 0.0

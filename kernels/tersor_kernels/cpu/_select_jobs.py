@@ -11,8 +11,10 @@ IN_PLACE, TOGETHER, IN_PARTS = range(3)
 
 # The job of rows, after a plan: the rows of n, so many a block; results, of which those of row r
 # start at r * WIDTH; how many are wanted of each; what chunks write where; or COUNT ranks, EACH of
-# them or the same for all; whether to count NaN in each block (ranks: always, in each row).
+# them or the same for all; whether to count NaN in each block (ranks: always, in each row), and to
+# write past the caches.
 (
-    X, ROWS, N, STEP, OUT, PLACES, NANS, NAN_TOO, WIDTH, K, STARTS, RANKS, COUNT, EACH, FIELDS,
-) = range(PLAN, PLAN + 15)  # fmt: skip
+    X, ROWS, N, STEP, OUT, PLACES, NANS, NAN_TOO, STREAMS, WIDTH, K, STARTS, RANKS, COUNT, EACH,
+    FIELDS,
+) = range(PLAN, PLAN + 16)  # fmt: skip
 SPARE, A, B, C = range(4)  # of a chunk, the arguments of emitters that STARTS holds

@@ -256,6 +256,34 @@ def copy(typingctx, out, source, size):
 
 
 @intrinsic
+def _stream(typingctx, address, lanes):
+    """Write 64 bytes to an aligned address, past the caches."""
+
+    def codegen(context, builder, sig, args):
+        address, entries = args
+        store = builder.store(entries, pointer(builder, address, entries.type), align=WORD)
+        one = builder.module.add_metadata([_i32(1)])
+        store.set_metadata("nontemporal", one)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, lanes), codegen
+
+
+@njit
+def stream(out, source, size):
+    """As `copy`, past the caches: memory is not read only to be overwritten.
+
+    Other threads see it after the next atomic operation, such as the one that ends a block.
+    """
+    head = min(-out % WORD, size)
+    copy(out, source, head)
+    end = head + (size - head) // WORD * WORD
+    for i in range(head, end, WORD):
+        _stream(out + i, load(np.uint8, source + i))
+    copy(out + end, source + end, size - end)
+
+
+@intrinsic
 def keys_of(typingctx, lanes, rule):
     """The key of each entry, as `_keys` says."""
 

@@ -10,7 +10,6 @@ from . import _select_find as f
 from ._common import BLOCK
 from ._keys import key_rule
 from ._native import address, array_at, at, call, data_of, run_blocks
-from ._select_emit import ROOM
 from ._select_jobs import (
     CHUNK_CODE,
     EMIT_CODE,
@@ -31,6 +30,7 @@ from ._select_jobs import (
     SPARE,
     STARTS,
     STEP,
+    STREAMS,
     TOGETHER,
     WIDTH,
     A,
@@ -79,6 +79,7 @@ def _chunk(b, job, scratch):
 
 
 STRICTLY = 2  # count NaN, and write nothing if there are
+_STREAMED = 2**24  # bytes of results, more than caches should be filled with
 
 _CORES = {
     "bound": (f.bound, 1),
@@ -170,6 +171,7 @@ def _job_of(plan, x, rows, n, k, width, out, places):
     job[:PLAN] = plan
     job[X], job[ROWS], job[N], job[K], job[WIDTH] = data_of(x), rows, n, k, width
     job[OUT], job[PLACES], job[NAN_TOO] = data_of(out), data_of(places), 0
+    job[STREAMS] = rows * width * plan[SIZE] > _STREAMED
     return job
 
 
@@ -181,7 +183,7 @@ def _select(pool, job, nan_too):
         job[STEP] = max(1, BLOCK // n)
         nans = np.empty(-(-rows // job[STEP]), np.int64)
         job[NANS], job[NAN_TOO] = nans.ctypes.data, nan_too
-        scratch = max((2 * n + 3 * WORD) * size, 3 * ROOM * max(size, 4), sorting)
+        scratch = max((2 * n + 3 * WORD) * size, _select_emit.scratch_of_stages(size), sorting)
         run_blocks(pool, job[ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
         return nans.sum()
     total = 0
@@ -210,7 +212,7 @@ def _select(pool, job, nan_too):
 def _in_chunks(pool, job, starts):
     nans = np.empty(len(starts), np.int64)
     job[NANS], job[STARTS] = nans.ctypes.data, starts.ctypes.data
-    scratch = 3 * ROOM * max(job[SIZE], 4)
+    scratch = _select_emit.scratch_of_stages(job[SIZE])
     run_blocks(pool, job[CHUNK_CODE], nans.size, job, scratch, job[N] // 2)
     starts[:1, 0] = 0  # it is alive until here
     return nans.sum()
