@@ -234,8 +234,7 @@ def reduction(
     if type(a) is not np.ndarray and type(a) is not np.memmap:
         return None
     size = a.size
-    may_be_small = backend is None and a.dtype.kind != "V"  # NumPy sees no NaN in bfloat16
-    if size < ALWAYS_NUMPY and may_be_small and op != "logsumexp":
+    if size < ALWAYS_NUMPY and backend is None and op != "logsumexp":
         return None
     if not size or not a.ndim or (options and options.keys() - {"keepdims"}):
         return None
@@ -259,7 +258,7 @@ def reduction(
             return None
         if not axes:
             return None
-    if may_be_small and size < least(op, a.dtype, a.flags.c_contiguous, axes, ndim):
+    if backend is None and size < least(op, a.dtype, a.flags.c_contiguous, axes, ndim):
         return None
     keepdims = options.get("keepdims", False) if options else False
     if not isinstance(keepdims, int):
