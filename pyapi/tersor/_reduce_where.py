@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 from ._reduce import NO_VALUE, given, numpy_function, reduction, seeing_nan
 
+_COUNT: Any = type(np.count_nonzero([True]))  # int in NumPy 2.0
+
 
 @numpy_function(np.argmin)
 def argmin(
@@ -185,4 +187,5 @@ def count_nonzero(
     call = reduction(a, axis, None, options, backend, name, lambda own: np.dtype(np.intp))
     if call is None:
         return np.count_nonzero(a, axis, **options)
-    return call.finish(call.reduce("count_nonzero"))
+    result = call.finish(call.reduce("count_nonzero"))
+    return _COUNT(result) if axis is None and not keepdims else result
