@@ -34,15 +34,6 @@ from ._select_lanes import (
 )
 from ._select_pack import pack
 
-FEW, MANY = 16, 256  # entries of a row at most, and rows at least
-
-
-def group_of(rows, n):
-    """How many lanes a row takes here; 0 if it is not for here."""
-    if n > FEW or rows < MANY:
-        return 0
-    return max(4, 1 << (n - 1).bit_length())
-
 
 def _first_bits(group):
     """A word with the first bit of each group set."""

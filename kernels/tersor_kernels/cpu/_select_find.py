@@ -10,7 +10,7 @@ from math import ceil, floor, sqrt
 import numpy as np
 
 from .._jit import njit
-from ._native import array_at, at, call, run_blocks
+from ._native import alive, array_at, at, call, run_blocks, set_at
 from ._select_jobs import (
     BOUND_CODE,
     COUNT_CODE,
@@ -66,12 +66,6 @@ def chunk(c, n):
 @njit(forceinline=True)
 def _cell(job, column, c):
     return at(job, TABLE) + 8 * (column * CHUNKS + c)
-
-
-@njit(forceinline=True)
-def set_at(address, i, value):
-    """Set the int64 number i of those at an address."""
-    array_at(address, np.int64)[np.uintp(i)] = value
 
 
 def bound(dtype):
@@ -183,9 +177,13 @@ def finish(dtype):
 
 @njit
 def _sum_up(job, table, chunks):
-    job[LARGER], job[EQUAL] = table[IN_LARGER, :chunks].sum(), table[IN_EQUAL, :chunks].sum()
+    job[LARGER] = job[EQUAL] = nans = 0
+    for c in range(chunks):
+        job[LARGER] += table[IN_LARGER, c]
+        job[EQUAL] += table[IN_EQUAL, c]
+        nans += table[IN_NANS, c]
     if job[NAN_TOO]:
-        job[NANS] = table[IN_NANS, :chunks].sum()
+        job[NANS] = nans
 
 
 @njit
@@ -195,15 +193,15 @@ def count_against(pool, job, table, key):
     job[KEY], job[TABLE] = key, table.ctypes.data
     run_blocks(pool, job[COUNT_CODE], chunks, job, 0, job[N] // 4)
     _sum_up(job, table, chunks)
-    job[NEXT] = _largest(table[IN_NEXT, :chunks])
+    job[NEXT] = _next(table, chunks)
 
 
 @njit
-def _largest(numbers):
-    """As unsigned ones."""
+def _next(table, chunks):
+    """The largest of the keys below, which are unsigned."""
     largest = np.uint64(0)
-    for number in numbers:
-        largest = max(largest, np.uint64(number))
+    for c in range(chunks):
+        largest = max(largest, np.uint64(table[IN_NEXT, c]))
     return np.int64(largest)
 
 
@@ -257,9 +255,9 @@ def find(pool, job, table):
                 work = np.empty((3 * inside + 3 * WORD) * size, np.uint8)
                 job[BUFFER], job[PACKED] = work.ctypes.data, inside
                 call(job[FINISH_CODE], (job.ctypes.data,))
-                job[NEXT] = _largest(table[IN_NEXT, :chunks])
+                job[NEXT] = _next(table, chunks)
                 is_last = job[LARGER] + job[EQUAL] == larger + inside
-                rest[:1], work[:1], memory[:1] = 0, 0, 0  # they are alive until here
+                alive((rest, work, memory))
                 if is_last and job[LARGER] + job[EQUAL] < n:
                     count_against(pool, job, table, job[KEY])
                 return
@@ -268,7 +266,7 @@ def find(pool, job, table):
             count_against(pool, job, table, high + 1)
             if k > job[LARGER] + job[EQUAL]:
                 count_against(pool, job, table, low - 1)
-        memory[:1] = 0
+        alive(memory)
         if job[LARGER] < k <= job[LARGER] + job[EQUAL]:
             return
 
@@ -277,6 +275,7 @@ def find(pool, job, table):
 def job_of(plan, x, n, nan_too):
     """The job of `find` for a row at an address; the plan may be the beginning of another job."""
     job = np.empty(FIELDS, np.int64)
-    job[:PLAN] = plan[:PLAN]
+    for i in range(PLAN):
+        job[i] = plan[i]
     job[X], job[N], job[NAN_TOO] = x, n, nan_too
     return job

@@ -5,7 +5,7 @@ import numpy as np
 from .._jit import njit
 from . import _select_find as f
 from ._common import BLOCK
-from ._native import array_at, at, data_of, run_blocks
+from ._native import array_at, at, data_of, run_blocks, set_at
 from ._select_jobs import (
     COUNT,
     EACH,
@@ -81,33 +81,44 @@ def _of_row(dtype, x, n, rule, wanted, number, out, first, scratch):
 
 
 @njit
-def select_ranks(pool, plan, x, rows, n, ranks, number, each, out, nans):
+def ranks_of_short(pool, plan, x, rows, n, ranks, number, each, out, nans):
     """Write the entries of each row at `number` ranks, and how many are NaN.
 
     x, ranks, out, nans : contiguous arrays, given by their id()
     each : whether `ranks` are different ones for each row
     """
-    job = np.empty(FIELDS, np.int64)
-    job[:PLAN] = plan
-    job[X], job[ROWS], job[N] = data_of(x), rows, n
-    job[OUT], job[NANS] = data_of(out), data_of(nans)
-    job[RANKS], job[COUNT], job[EACH] = data_of(ranks), number, each
-    if n < f.LONG:
-        _in_short_rows(pool, job)
-    else:
-        _in_long_rows(pool, job)
+    job = _job_of(plan, x, rows, n, ranks, number, each, out, nans)
+    size = job[SIZE]
+    job[STEP] = max(1, BLOCK // n)
+    scratch = (2 * n + 3 * WORD) * size
+    if number >= _SORTED:
+        scratch = max(scratch, scratch_of_sort(n, size))
+    run_blocks(pool, job[ROWS_CODE], -(-rows // job[STEP]), job, scratch, rows * number * (n + 200))
 
 
 @njit
-def _in_long_rows(pool, job):
-    n, number, size = job[N], job[COUNT], job[SIZE]
+def ranks_of_long(pool, plan, x, rows, n, ranks, number, each, out, nans):
+    """The same of long rows."""
+    job = _job_of(plan, x, rows, n, ranks, number, each, out, nans)
+    size = job[SIZE]
     found = f.job_of(job, job[X], n, True)
     table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
-    for r in range(job[ROWS]):
-        out, ranks = job[OUT] + r * number * size, job[RANKS] + job[EACH] * r * number * 8
-        _of_long_row(pool, found, table, ranks, number, out)
-        f.set_at(job[NANS], r, found[f.NANS])
+    for r in range(rows):
+        to, wanted = job[OUT] + r * number * size, job[RANKS] + each * r * number * 8
+        _of_long_row(pool, found, table, wanted, number, to)
+        set_at(job[NANS], r, found[f.NANS])
         found[f.X] += n * size
+
+
+@njit
+def _job_of(plan, x, rows, n, ranks, number, each, out, nans):
+    job = np.empty(FIELDS, np.int64)
+    for i in range(PLAN):
+        job[i] = plan[i]
+    job[X], job[ROWS], job[N] = data_of(x), rows, n
+    job[OUT], job[NANS] = data_of(out), data_of(nans)
+    job[RANKS], job[COUNT], job[EACH] = data_of(ranks), number, each
+    return job
 
 
 @njit
@@ -138,13 +149,3 @@ def _set_entry(address, bits, size):
         array_at(address, np.uint32)[0] = bits
     else:
         array_at(address, np.uint64)[0] = bits
-
-
-@njit
-def _in_short_rows(pool, job):
-    n, rows, number, size = job[N], job[ROWS], job[COUNT], job[SIZE]
-    job[STEP] = max(1, BLOCK // n)
-    scratch = (2 * n + 3 * WORD) * size
-    if number >= _SORTED:
-        scratch = max(scratch, scratch_of_sort(n, size))
-    run_blocks(pool, job[ROWS_CODE], -(-rows // job[STEP]), job, scratch, rows * number * (n + 200))

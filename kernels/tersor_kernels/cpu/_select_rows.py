@@ -1,20 +1,16 @@
 """Selection in rows: find the k-th largest key of each, then write what follows from it."""
 
-from functools import cache
-
 import numpy as np
 
 from .._jit import njit
-from . import _select_emit, _select_few, _select_ranks, _select_sort
+from . import _select_emit, _select_sort
 from . import _select_find as f
 from ._common import BLOCK
-from ._keys import key_rule
-from ._native import address, array_at, at, call, data_of, run_blocks
+from ._native import alive, array_at, at, call, data_of, run_blocks
 from ._select_jobs import (
     CHUNK_CODE,
     EMIT_CODE,
     FIELDS,
-    IN_PARTS,
     IN_PLACE,
     KIND,
     NAN_TOO,
@@ -68,7 +64,7 @@ def rows(dtype):
 
 
 @njit
-def _chunk(b, job, scratch):
+def write_chunk(b, job, scratch):
     """A block: a chunk of a long row."""
     start, end = f.chunk(b, at(job, N))
     starts, x = at(job, STARTS) + 32 * b, at(job, X) + start * at(job, SIZE)
@@ -81,79 +77,61 @@ def _chunk(b, job, scratch):
 STRICTLY = 2  # count NaN, and write nothing if there are
 _STREAMED = 2**24  # bytes of results, more than caches should be filled with
 
-_CORES = {
-    "bound": (f.bound, 1),
-    "narrow": (f.narrow, 3),
-    "count": (f.count, 3),
-    "finish": (f.finish, 1),
-    "rows": (rows, 3),
-    "ranks": (_select_ranks.ranks, 3),
-    "take": (_select_emit.take, 10),
-    "entries": (lambda dtype: _select_emit.split(dtype, "entries"), 10),
-    "places": (lambda dtype: _select_emit.split(dtype, "places"), 10),
-    "mask": (lambda dtype: _select_emit.keep(dtype, "mask"), 10),
-    "kept": (lambda dtype: _select_emit.keep(dtype, "entries"), 10),
-    "sort": (_select_sort.sort, 5),
-}
-_KINDS = {"take": TOGETHER, "mask": IN_PLACE, "kept": IN_PLACE}
 
+@njit
+def select_short(pool, plan, x, rows, n, k, width, out, places, nan_too):
+    """Run a plan on short rows of `x`; how many entries are NaN, if they are counted.
 
-@cache
-def _core(name, size):
-    """Address of a function for entries of so many bytes, and what keeps it alive."""
-    make, count = _CORES[name]
-    function = make(np.dtype(f"u{size}"))
-    return address(function, count), function
-
-
-@cache
-def _few_code(name, size, group):
-    """The same of one for rows of a few entries."""
-    makers = {"mask": "keep", "kept": "keep", "entries": "split", "places": "split"}
-    make = getattr(_select_few, makers.get(name, name.partition(" ")[0]))
-    function = make(np.dtype(f"u{size}"), name, group)
-    return address(function, 3), function
-
-
-@cache
-def _chunk_code():
-    return address(_chunk, 3)
-
-
-@cache
-def plan(dtype, order, nan, operation, group=0):
-    """The plan of "ranks", "take", "take sorted", "entries", "places", "mask" or "kept".
-
-    group : 0, or what `group_of` found, for rows of a few entries
+    x, out, places : contiguous arrays, given by their id(). The results of row r, of which those
+    above its k-th largest come first, start at r * width.
     """
-    size, (name, _, is_sorted) = dtype.itemsize, operation.partition(" ")
-    rule = key_rule(dtype, order, nan)[0].ctypes.data
-    if group:
-        codes = [0] * 4 + [_few_code(operation, size, group)[0]] + [0] * 3
-    else:
-        of_rows, emit = ("ranks", None) if name == "ranks" else ("rows", name)
-        names = ("bound", "narrow", "count", "finish", of_rows, emit, "sort" if is_sorted else None)
-        codes = [_core(name, size)[0] if name else 0 for name in names] + [_chunk_code()]
-    return np.array([rule, size, *codes, _KINDS.get(name, IN_PARTS)], np.int64)
+    job = _job_of(plan, x, rows, n, k, width, out, places)
+    size, sorting = job[SIZE], 0
+    if job[SORT_CODE] != 0:
+        sorting = _select_sort.scratch_of_sort(k, size)
+    job[STEP] = max(1, BLOCK // n)
+    nans = np.empty(-(-rows // job[STEP]), np.int64)
+    job[NANS], job[NAN_TOO] = nans.ctypes.data, nan_too
+    scratch = max((2 * n + 3 * WORD) * size, _select_emit.scratch_of_stages(size), sorting)
+    run_blocks(pool, job[ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
+    return _total(nans)
 
 
 @njit
-def select(pool, plan, x, rows, n, k, width, out, places, nan_too):
-    """Run a plan on the rows of `x`; how many entries are NaN, if they are counted.
-
-    x, out, places : contiguous arrays, given by their id(). The results of row r, of which those
-    above its k-th largest come first, start at r * width. If `nan_too` is 2, nothing is written for
-    a long row with NaN, nor for those that follow.
-    """
-    return _select(pool, _job_of(plan, x, rows, n, k, width, out, places), nan_too)
+def select_long(pool, plan, x, rows, n, k, width, out, places, nan_too):
+    """The same of long rows. If `nan_too` is 2, nothing is written from the first with NaN on."""
+    job = _job_of(plan, x, rows, n, k, width, out, places)
+    total, size = 0, job[SIZE]
+    row = f.job_of(job, job[X], n, nan_too)
+    row[f.K] = k
+    table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
+    for r in range(rows):
+        f.find(pool, row, table)
+        if nan_too:
+            total += row[f.NANS]
+            if nan_too == STRICTLY and row[f.NANS]:
+                return total
+        job[K] = row[f.KEY]
+        _in_chunks(pool, job, _starts(job[KIND], row, table, r * width))
+        if job[SORT_CODE] != 0:
+            scratch = np.empty(_select_sort.scratch_of_sort(k, size), np.uint8)
+            to, indices = job[OUT] + r * k * size, job[PLACES] + 8 * r * k
+            call(job[SORT_CODE], (job.ctypes.data, to, indices, k, scratch.ctypes.data))
+            alive(scratch)
+        job[X] += n * size
+        row[f.X] = job[X]
+    return total
 
 
 @njit
 def emit_from(pool, plan, x, n, key, out, nan_too):
     """Run the emitter of a plan on one row, of which the keys from `key` on are wanted."""
     job = _job_of(plan, x, 1, n, np.int64(key), n, out, out)
-    starts = np.zeros((f.chunks_of(n), 4), np.int64)
-    starts[:, SPARE], job[NAN_TOO] = n, nan_too
+    job[NAN_TOO] = nan_too
+    starts = np.empty((f.chunks_of(n), 4), np.int64)
+    for i in range(len(starts)):
+        starts[i, SPARE] = n
+        starts[i, A] = starts[i, B] = starts[i, C] = 0
     return _in_chunks(pool, job, starts)
 
 
@@ -168,7 +146,8 @@ def count_nan(pool, plan, x, n):
 @njit
 def _job_of(plan, x, rows, n, k, width, out, places):
     job = np.empty(FIELDS, np.int64)
-    job[:PLAN] = plan
+    for i in range(PLAN):
+        job[i] = plan[i]
     job[X], job[ROWS], job[N], job[K], job[WIDTH] = data_of(x), rows, n, k, width
     job[OUT], job[PLACES], job[NAN_TOO] = data_of(out), data_of(places), 0
     job[STREAMS] = rows * width * plan[SIZE] > _STREAMED
@@ -176,35 +155,10 @@ def _job_of(plan, x, rows, n, k, width, out, places):
 
 
 @njit
-def _select(pool, job, nan_too):
-    rows, n, k, size = job[ROWS], job[N], job[K], job[SIZE]
-    sorting = _select_sort.scratch_of_sort(k, size) if job[SORT_CODE] != 0 else 0
-    if n < f.LONG:
-        job[STEP] = max(1, BLOCK // n)
-        nans = np.empty(-(-rows // job[STEP]), np.int64)
-        job[NANS], job[NAN_TOO] = nans.ctypes.data, nan_too
-        scratch = max((2 * n + 3 * WORD) * size, _select_emit.scratch_of_stages(size), sorting)
-        run_blocks(pool, job[ROWS_CODE], nans.size, job, scratch, rows * (n + 200))
-        return nans.sum()
+def _total(numbers):
     total = 0
-    row = f.job_of(job, job[X], n, nan_too)
-    row[f.K] = k
-    table = np.empty((f.COLUMNS, f.CHUNKS), np.int64)
-    for r in range(rows):
-        f.find(pool, row, table)
-        if nan_too:
-            total += row[f.NANS]
-            if nan_too == STRICTLY and row[f.NANS]:
-                return total
-        job[K] = row[f.KEY]
-        _in_chunks(pool, job, _starts(job[KIND], row, table, r * job[WIDTH]))
-        if job[SORT_CODE] != 0:
-            scratch = np.empty(sorting, np.uint8)
-            out, places = job[OUT] + r * k * size, job[PLACES] + 8 * r * k
-            call(job[SORT_CODE], (job.ctypes.data, out, places, k, scratch.ctypes.data))
-            scratch[:1] = 0  # it is alive until here
-        job[X] += n * size
-        row[f.X] = job[X]
+    for number in numbers:
+        total += number
     return total
 
 
@@ -214,8 +168,8 @@ def _in_chunks(pool, job, starts):
     job[NANS], job[STARTS] = nans.ctypes.data, starts.ctypes.data
     scratch = _select_emit.scratch_of_stages(job[SIZE])
     run_blocks(pool, job[CHUNK_CODE], nans.size, job, scratch, job[N] // 2)
-    starts[:1, 0] = 0  # it is alive until here
-    return nans.sum()
+    alive(starts)
+    return _total(nans)
 
 
 @njit

@@ -5,10 +5,9 @@ import numpy as np
 from ._keys import key_from
 from ._parallel import workers
 from ._prune_global import global_counts as global_counts
-from ._select_few import group_of
-from ._select_find import LONG
 from ._select_gather import contiguous, is_contiguous, parts
-from ._select_rows import STRICTLY, emit_from, plan, select
+from ._select_plan import plan, way_of
+from ._select_rows import STRICTLY, emit_from, select_long, select_short
 from ._select_rows import count_nan as _count_nan
 
 
@@ -20,7 +19,7 @@ def flat(x):
 def count_nan(x):
     """How many entries are NaN."""
     x = contiguous(x)
-    job = plan(x.dtype, "magnitude", "low", "mask")
+    job = plan(x.dtype, "magnitude", "low", "mask", "count")
     return int(_count_nan(workers(), job, id(x), x.size)) if x.size else 0
 
 
@@ -57,7 +56,8 @@ def _keep(x, k, threshold, order, nan, what, out, dtype):
         return out, 0
     n = x.shape[-1]
     rows, nan = x.size // n, "high" if nan == "keep" else "low"
-    if k == 0 or (is_strict and (rows > 1 or n < LONG)):
+    way = way_of(rows, n)
+    if k == 0 or (is_strict and (rows > 1 or way != "long")):
         nans = count_nan(x)
         if k == 0 and not (is_strict and nans):
             out[...] = 0
@@ -65,7 +65,8 @@ def _keep(x, k, threshold, order, nan, what, out, dtype):
             return out, nans
     if threshold is not None:
         return out, _keep_from(x, threshold, order, nan, what, out, nan_too)
-    job = plan(x.dtype, order, nan, what, group_of(rows, n))
+    job = plan(x.dtype, order, nan, what, way)
+    select = select_long if way == "long" else select_short
     nan_too = STRICTLY if is_strict else nan_too
     if is_contiguous(x):
         args = id(x), rows, n, k, n, id(out), id(out), nan_too
@@ -83,5 +84,5 @@ def _keep_from(x, threshold, order, nan, what, out, nan_too):
     if key is None:
         out[...] = 0
         return 0
-    x, job = contiguous(x), plan(x.dtype, order, nan, what)
+    x, job = contiguous(x), plan(x.dtype, order, nan, what, "chunks")
     return emit_from(workers(), job, id(x), x.size, key, id(out), nan_too)

@@ -10,10 +10,10 @@ from math import prod
 import numpy as np
 
 from ._parallel import workers
-from ._select_few import group_of
 from ._select_gather import is_contiguous, parts
-from ._select_ranks import select_ranks
-from ._select_rows import plan, select
+from ._select_plan import plan, way_of
+from ._select_ranks import ranks_of_long, ranks_of_short
+from ._select_rows import select_long, select_short
 
 
 def top_k(x, k, largest, sorted):
@@ -23,7 +23,9 @@ def top_k(x, k, largest, sorted):
     if values.size:
         order, operation = ("descending", "ascending")[largest], ("take", "take sorted")[sorted]
         rows = values.size // k
-        job = plan(x.dtype, order, "low", operation, group_of(rows, n))
+        way = way_of(rows, n)
+        job = plan(x.dtype, order, "low", operation, way)
+        select = select_long if way == "long" else select_short
         if is_contiguous(x):
             args = id(x), rows, n, k, k, id(values), id(indices), 0
             select(workers(), job, *args)
@@ -62,7 +64,9 @@ def argpartition(x, kth):
 def _partition(x, kth, out, operation):
     """Write the entries, or indices, before those at `kth`, these, and those behind them."""
     n = x.shape[-1]
-    job = plan(x.dtype, "descending", "low", operation, group_of(x.size // n, n))
+    way = way_of(x.size // n, n)
+    job = plan(x.dtype, "descending", "low", operation, way)
+    select = select_long if way == "long" else select_short
     for part, at in parts(x):
         to = out[at]
         select(workers(), job, id(part), part.size // n, n, kth + 1, n, id(to), id(to), 0)
@@ -78,14 +82,16 @@ def order_statistics(x, ranks):
     is_each = each > 1
     out, nans = np.empty((*shape, number), x.dtype), np.empty(shape, np.int64)
     rows = prod(shape)
-    job = plan(x.dtype, "descending", "low", "ranks", group_of(rows, n))
+    way = way_of(rows, n)
+    job = plan(x.dtype, "descending", "low", "ranks", way)
+    select = ranks_of_long if way == "long" else ranks_of_short
     if is_contiguous(x) and is_contiguous(ranks):
-        args = id(ranks), number, is_each, id(out), id(nans)
-        select_ranks(workers(), job, id(x), rows, n, *args)
+        args = id(ranks), number, int(is_each), id(out), id(nans)
+        select(workers(), job, id(x), rows, n, *args)
         return out.reshape(rows, number), nans.reshape(rows)
     ranks = np.ascontiguousarray(ranks, np.int64).reshape((*shape, number) if is_each else -1)
     for part, at in parts(x):
         mine, to, missing = ranks[at] if is_each else ranks, out[at], nans[at]
-        args = id(mine), number, is_each, id(to), id(missing)
-        select_ranks(workers(), job, id(part), part.size // n, n, *args)
+        args = id(mine), number, int(is_each), id(to), id(missing)
+        select(workers(), job, id(part), part.size // n, n, *args)
     return out.reshape(rows, number), nans.reshape(rows)
