@@ -151,3 +151,72 @@ print(compensated(1.0, 1e-17))
 """
     assert run(folder, call) == "1e-17"
     assert run(folder, call) == "1e-17"  # from the cache
+
+
+TWO = """
+from tersor_kernels.cpu.closure import multiplier
+two, three = multiplier(2), multiplier(3)
+"""
+
+
+@pytest.fixture
+def multipliers(package):
+    """A package in which one index serves two functions of the same name and signature."""
+    folder, _ = package
+    (folder / "cpu/closure.py").write_text(CLOSURE)
+    return folder
+
+
+def test_processes_that_begin_together_do_not_mix_up_their_functions(multipliers):
+    # Both read the index before either has written it, and number their data alike.
+    begin = f"""{TWO}
+from numba.core.caching import IndexDataCacheFile
+IndexDataCacheFile._load_index = lambda self: {{}}
+"""
+    assert run(multipliers, begin + "print(two(10))") == "40"
+    assert run(multipliers, begin + "print(three(10))") == "60"
+    data = next((multipliers / "cpu/__pycache__").glob("closure.multiplier*.nbc"))
+    index = next((multipliers / "cpu/__pycache__").glob("closure.multiplier*.nbi"))
+    of_three = data.read_bytes()
+    assert run(multipliers, begin + "print(two(10))") == "40"
+    saved = index.read_bytes()
+    data.write_bytes(of_three)  # the index is of one, the data of the other
+    assert index.read_bytes() == saved
+    assert run(multipliers, f"{TWO}print(two(10), three(10))") == "40 60"
+
+
+def test_a_process_stopped_between_index_and_data_leaves_no_stale_code(package):
+    folder, write = package
+    stopped = """
+from numba.core.caching import IndexDataCacheFile
+def stop(self, name, data):
+    raise KeyboardInterrupt
+IndexDataCacheFile._save_data = stop
+from tersor_kernels.cpu.demo import scaled
+for call in range(3):  # the helper is saved, then the kernel
+    try:
+        print(call, scaled(10))
+    except KeyboardInterrupt:
+        pass
+"""
+    assert run(folder, CALL) == "20 0"
+    write(3)
+    assert run(folder, stopped) == "2 30"
+    assert run(folder, CALL) == "30 0"
+    assert run(folder, CALL) == "30 1"
+
+
+@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
+def test_a_damaged_file_is_no_error(package, suffix):
+    folder, _ = package
+    assert run(folder, CALL) == "20 0"
+    for path in (folder / "cpu/__pycache__").glob(f"*.{suffix}"):
+        path.write_bytes(b"damaged")
+    assert run(folder, CALL) == "20 0"
+    assert run(folder, CALL) == "20 1"
+
+
+def test_a_full_disk_is_no_error(package, full_disk):
+    folder, _ = package
+    with full_disk():
+        assert run(folder, CALL, PYTHONDONTWRITEBYTECODE="1") == "20 0"

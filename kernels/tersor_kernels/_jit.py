@@ -2,12 +2,15 @@
 
 import functools
 import hashlib
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 from numba.core.serialize import dumps
 
 
@@ -31,6 +34,31 @@ def _contents(value: Any) -> Any:
     return dumps(value)
 
 
+class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's files, but an entry is served only to the version and key that it was saved for.
+
+    Numba writes the index before the data that it names: who is stopped in between leaves the new
+    index beside old data, and two processes that begin together give one file to two functions.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        with suppress(OSError):  # as of a full disk
+            super().save(key, (self._version, dumps((key, data))))
+
+    def load(self, key: Any) -> Any:
+        with suppress(Exception):  # whatever pickle makes of a damaged file
+            version, entry = super().load(key) or (None, None)
+            if version == self._version:
+                saved_for, data = pickle.loads(entry)
+                return data if saved_for == key else None
+        return None
+
+    def _load_index(self) -> Any:
+        with suppress(Exception):
+            return super()._load_index()
+        return {}
+
+
 def njit(
     function: Callable[..., Any] | None = None, /, *, cache: bool = True, **options: Any
 ) -> Any:
@@ -38,8 +66,8 @@ def njit(
 
     Numba's stamp covers the kernel's own file only: after an edit in another file (or an upgrade)
     the old machine code, with the old helper inlined, would keep running. Here it covers all kernel
-    sources, as part of the version, which Numba compares before it reads the rest: that could name
-    a function that is gone. Where no cache folder is writable, kernels compile once a process.
+    sources, as part of the version, which is compared before the rest is read: that could name a
+    function that is gone. Where no cache folder is writable, kernels compile once a process.
     The default error model makes a division 9 times slower in cache (it looks for zeros).
     Options that are not given are off: left open, Numba takes fastmath and forceinline from
     whichever function happens to compile this one first, and caches that.
@@ -60,6 +88,9 @@ def njit(
         codegen.magic_tuple(),
         hashlib.sha256(repr(_contents(function)).encode()).hexdigest(),
     )
-    file = dispatcher._cache._cache_file
+    cache_of = dispatcher._cache
+    stamp = cache_of._impl.locator.get_source_stamp()
+    file = _CacheFile(cache_of.cache_path, cache_of._impl.filename_base, stamp)
     file._version = f"{file._version} {_source_stamp()}"
+    cache_of._cache_file = file
     return dispatcher
