@@ -25,7 +25,7 @@ _DOCUMENTATION = """    Parameters, result, errors and warnings are those of `{n
 
     Parameters
     ----------
-    backend : str, optional
+{parameters}    backend : str, optional
         Run on this backend, however few elements there are.
 
     Notes
@@ -38,14 +38,14 @@ _DOCUMENTATION = """    Parameters, result, errors and warnings are those of `{n
 
 
 def numpy_function(
-    original: Callable[..., Any], notes: str = ""
+    original: Callable[..., Any], notes: str = "", parameters: str = ""
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Document a function as a faster `original`, and let it take torch tensors."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         name = f"{original.__module__}.{original.__name__}"
         summary, examples, code = (function.__doc__ or "").partition("    Examples\n")
-        text = _DOCUMENTATION.format(name=name, notes=notes)
+        text = _DOCUMENTATION.format(name=name, notes=notes, parameters=parameters)
         function.__doc__ = f"{summary.rstrip()}\n\n{text}{examples}{code}"
         return array_function(function)
 

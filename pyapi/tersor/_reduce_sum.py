@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arguments import check_flag
 from ._reduce import (
     ACCURATE,
     FLOAT64,
@@ -19,9 +20,28 @@ from ._reduce import (
     result_dtype,
     sum_dtype,
 )
+from ._reduce_exact import exact_sum
+
+_EXACT = """    exact : bool, optional
+        Round the sum once: the nearest number to what infinite precision would give, a tie to the
+        even one. No order, chunking, layout, thread or backend can then change a bit.
+"""
+_EXACT_NOTES = """With `exact`, nothing is rounded but the result of float16, bfloat16, float32 and
+    float64; `dtype` is the array's own or a wider float. Sums in between can not overflow:
+    [1e308, 1e308, -1e308] gives 1e308. NaN, and inf with -inf, give NaN; a sum of 0 is +0.0, of
+    nothing too. Errors beside NumPy's: TypeError for other dtypes and for subclasses, ValueError
+    for `initial` and `where`. Sums of integers are exact modulo 2**64 in any case.
+
+    Blocks are summed by error-free vector transformations (Rump, Ogita and Oishi 2008; Ahrens,
+    Demmel and Nguyen, "Algorithms for efficient reproducible floating point summation", 2020), and
+    blocks and what they leave in a long integer (Neal, "Fast exact summation using small and large
+    superaccumulators", 2015). On one thread this takes about 2 times as long as without `exact`,
+    and up to 70 times where exponents within a block of 4096 are all over float64's range.
+
+    """
 
 
-@numpy_function(np.sum, ACCURATE)
+@numpy_function(np.sum, _EXACT_NOTES + ACCURATE, _EXACT)
 def sum(
     a: ArrayLike,
     axis: Any = None,
@@ -31,6 +51,7 @@ def sum(
     initial: Any = NO_VALUE,
     where: Any = NO_VALUE,
     *,
+    exact: bool = False,
     backend: str | None = None,
 ) -> Any:
     """Sum over axes.
@@ -39,8 +60,15 @@ def sum(
     --------
     >>> tersor.sum(np.array([[1, 2], [3, 4]], np.int8), axis=0)
     array([4, 6])
+    >>> tersor.sum(np.array([1.0, 1e100, 1.0, -1e100]), exact=True)
+    np.float64(2.0)
     """
     options = given(keepdims=keepdims, initial=initial, where=where)
+    check_flag(exact, "exact")
+    if exact:
+        result = exact_sum(a, axis, dtype, out, options, backend)
+        if result is not None:
+            return result
     return _accumulate("sum", np.sum, np.add, a, axis, dtype, out, options, backend)
 
 

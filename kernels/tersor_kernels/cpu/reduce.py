@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._reduce_exact import plan_exact_sum
 from ._reduce_fold import FEW, LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_moments import merge_moments
 from ._reduce_ops import OPS
@@ -98,6 +99,27 @@ def reduce(op, x, axes):
     if dtype.kind == "u" and op in ("sum", "prod"):
         return result.view(np.uint64)
     return result
+
+
+@lru_cache(maxsize=4096)
+def _exact_step(dtype, shape, strides, axes, target):
+    strides = [stride // dtype.itemsize for stride in strides]
+    group = tuple(sorted(axes, key=lambda axis: -abs(strides[axis])))
+    place, order, moved = locate(shape, strides, group)
+    return plan_exact_sum(dtype, place, target), order, moved
+
+
+def exact_sum(x, axes, dtype):
+    """The correctly rounded sum over `axes`, as float64 of the precision of `dtype`.
+
+    Beyond the largest number of a smaller dtype they are finite, one bit more and they are inf.
+    """
+    x = usable(x)
+    plan, order, moved = _exact_step(x.dtype, x.shape, x.strides, axes, dtype)
+    shape = [x.shape[axis] for axis in order]
+    if moved is not None:
+        x = np.ascontiguousarray(x.transpose(moved))
+    return plan(x).reshape(shape).transpose([order.index(axis) for axis in sorted(order)])
 
 
 def moments(x, axes, skip):

@@ -1,7 +1,17 @@
 """Reductions in long double, which is rounded once."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 
+# (precision, exponent of the smallest number)
+_FORMATS = {
+    "float16": (11, -24),
+    "bfloat16": (8, -133),
+    "float32": (24, -149),
+    "float64": (53, -1074),
+}
 _SIMPLE = {
     "max": np.max,
     "min": np.min,
@@ -31,6 +41,30 @@ def reduce(op, x, axes):
     with np.errstate(all="ignore"):
         result = (np.prod if product else np.sum)(x, axes, None if exact else np.longdouble)
         return np.asarray(result) if exact else np.asarray(result, np.float64)
+
+
+def exact_sum(x, axes, dtype):
+    """The correctly rounded sum over `axes`, as float64 of the precision of `dtype`."""
+    x = np.moveaxis(_plain(x).astype(np.float64), axes, range(len(axes)))
+    shape = x.shape[len(axes) :]
+    columns = x.reshape(-1, math.prod(shape)).T.tolist()
+    return np.array([_rounded_sum(column, dtype) for column in columns], float).reshape(shape)
+
+
+def _rounded_sum(numbers, dtype):
+    special = [number for number in numbers if not math.isfinite(number)]
+    if special:
+        return sum(special)
+    total = sum(map(Fraction, numbers))
+    precision, lowest = _FORMATS[dtype.name]
+    exponent = lowest  # of the last bit that is kept
+    while abs(total) >= Fraction(2) ** (exponent + precision):
+        exponent += 1
+    multiple = round(total / Fraction(2) ** exponent)  # half to even
+    try:
+        return math.ldexp(multiple, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, multiple)
 
 
 def moments(x, axes, skip):
