@@ -1,5 +1,7 @@
 """Cases of the reductions: every kind of kernel, along every kind of axis, at small sizes too."""
 
+import math
+
 import numpy as np
 
 import tersor
@@ -87,6 +89,35 @@ def _case(name, axis, shape, dtype="float32"):
     )
 
 
+def _exact_case(dtype, size, fsum):
+    """A sum that is rounded once; `math.fsum` takes long, so it is not timed at every size.
+
+    (What it gives for float32 is rounded twice: wrong once in 2**29 times.)
+    """
+
+    def check(x, result):
+        np.testing.assert_array_equal(np.asarray(result), x.dtype.type(math.fsum(x)))
+
+    contenders = {
+        "tersor": lambda x: lambda: tersor.sum(x, exact=True),
+        "tersor, not exact": lambda x: lambda: tersor.sum(x),
+        "numpy": lambda x: lambda: np.sum(x),
+    }
+    if fsum:
+        contenders["math.fsum"] = lambda x: lambda: x.dtype.type(math.fsum(x))
+    return Case(
+        op="reduce.sum(exact)",
+        shape=(size,),
+        toy=(5000,),
+        dtype=dtype,
+        inputs=_inputs("sum"),
+        contenders=contenders,
+        bytes=lambda shape, itemsize: itemsize * shape[0],
+        check=check,
+        inexact=dict.fromkeys(("tersor, not exact", "numpy"), "rounded after additions"),
+    )
+
+
 CASES = (
     *(_case(name, None, shape) for name in (*_SUMS, *_OTHERS, "cumsum") for shape in _SIZES),
     *(_case("sum", None, shape, "float64") for shape in _SIZES),
@@ -103,4 +134,6 @@ CASES = (
     *(_case("max", None, _SQUARE, dtype) for dtype in ("float64", "int8")),
     *(_case("argmax", 0, _SQUARE, dtype) for dtype in ("float64", "int8")),
     *(_case("cumsum", axis, _SQUARE) for axis in (0, 1)),
+    *(_exact_case(dtype, 100_000, True) for dtype in ("float32", "float64")),
+    *(_exact_case(dtype, 10_000_000, False) for dtype in ("float32", "float64")),
 )

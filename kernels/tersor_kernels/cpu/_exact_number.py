@@ -105,9 +105,7 @@ def rounded(number, base, digits, precision, lowest):
     half = np.uint64(1) << np.uint64(cut - 1)
     if rest > half or (rest == half and (more or kept & np.uint64(1))):
         kept += np.uint64(1)
-    # In two steps: each factor is a power of two in range, and the first product is exact.
-    scale = np.int64(exponent + cut)
-    return sign * math.ldexp(np.float64(kept), scale)
+    return sign * math.ldexp(np.float64(kept), np.int64(exponent + cut))
 
 
 @njit
