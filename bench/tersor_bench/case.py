@@ -1,6 +1,6 @@
 """What a benchmark case is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -40,7 +40,11 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.op}[{'x'.join(map(str, self.shape))}-{self.dtype}]"
+        return case_name(self.op, self.shape, self.dtype)
+
+
+def case_name(op: str, shape: Sequence[int], dtype: str) -> str:
+    return f"{op}[{'x'.join(map(str, shape))}-{dtype}]"
 
 
 def optional(module: str) -> Any:

@@ -10,46 +10,57 @@ import numpy as np
 from tersor_kernels._jit import njit
 from tersor_kernels.cpu._parallel import parallel, workers
 
-_BYTES = 256_000_000  # far beyond the last cache of any machine this is likely to run on
+# What fits which cache differs between machines; the last is far beyond the last cache of any that
+# this is likely to run on, and 40 and 67 MB are 1e7 and 4096 x 4096 float32.
+_READ = (1_000_000, 10_000_000, 40_000_000, 67_000_000, 256_000_000)  # bytes
+_COPIED = 256_000_000
 _CHUNK = 32_768  # elements of a block: 256 kB
+_SECONDS = 0.1  # for each measurement
 
 
 @dataclass(frozen=True)
 class Limits:
     """The best of several runs at the current number of threads."""
 
-    read: float  # bytes a second
-    copy: float  # bytes read and written a second
+    read: dict[int, float]  # bytes of an array, ascending -> bytes a second, read again and again
+    copy: float  # bytes read and written a second, beyond the caches
     flops: float  # float32 operations a second, in NumPy's matrix product
 
-    def share(self, seconds: float, moved: int, flops: int | None) -> tuple[str, float]:
-        """Which limit an op is under, "memory" or "arithmetic", and the share of it reached."""
-        memory = moved / self.read
-        arithmetic = (flops or 0) / self.flops
-        if arithmetic > memory:
-            return "arithmetic", arithmetic / seconds
-        return "memory", memory / seconds
+    def least(self, moved: int, flops: int) -> tuple[str, float]:
+        """Which limit an op is under, "memory" or "arithmetic", and the seconds it takes there.
+
+        Reading counts as fast as from an array of `moved` bytes, or the next smaller one measured:
+        the timed calls, too, find in the caches what the last one has left there.
+        """
+        size = max((size for size in self.read if size <= moved), default=min(self.read))
+        memory, arithmetic = moved / self.read[size], flops / self.flops
+        return ("arithmetic", arithmetic) if arithmetic > memory else ("memory", memory)
 
 
 def measure() -> Limits:
     """Measure the limits; takes a second or two."""
-    x = np.ones(_BYTES // 8)
-    out = np.empty_like(x)
-    sums = np.empty(-(-x.size // _CHUNK))
+    x = np.ones(max(*_READ, _COPIED) // 8)
     side = 1024
     a = np.ones((side, side), np.float32)
-    read = _best(lambda: _read(workers(), x, sums))
+    read = {size: size / _best(_reader(x[: size // 8])) for size in _READ}
+    source, out = x[: _COPIED // 8], np.empty(_COPIED // 8)
+    copy = _best(lambda: _copy(workers(), source, out))
+    product = _best(lambda: a @ a)
+    return Limits(read, 2 * out.nbytes / copy, 2 * side**3 / product)
+
+
+def _reader(x: Any) -> Callable[[], None]:
+    sums = np.empty(-(-x.size // _CHUNK))
+    _read(workers(), x, sums)
     if sums.sum() != x.size:
         raise RuntimeError(f"the read kernel summed {x.size} ones to {sums.sum()}")
-    copy = _best(lambda: _copy(workers(), x, out))
-    product = _best(lambda: a @ a)
-    return Limits(x.nbytes / read, 2 * x.nbytes / copy, 2 * side**3 / product)
+    return lambda: _read(workers(), x, sums)
 
 
-def _best(call: Callable[[], Any], repeats: int = 7) -> float:
+def _best(call: Callable[[], Any]) -> float:
     call()
-    times = []
-    for _ in range(repeats):
+    times: list[float] = []
+    while len(times) < 7 or sum(times) < _SECONDS:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)

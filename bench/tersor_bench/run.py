@@ -1,43 +1,56 @@
-"""Run the cases against every peer that is installed, and print where each stands."""
+"""Run one case against every peer that is installed."""
 
-import platform
-import subprocess
-from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import tersor
 
-from .case import Case, optional
+from .case import Case, case_name, optional
 from .limits import Limits
+from .memory import peak_memory
 from .timer import interleave
 
-PEERS = ("numpy", "scipy", "torch", "onnxruntime", "sparse_dot_mkl", "bottleneck", "numbagg")
 
-
-@dataclass(frozen=True)
-class Row:
+class Time(NamedTuple):
     """One contender in one case."""
 
-    case: str
-    contender: str
     seconds: float  # median of the samples
     spread: float  # interquartile range over the median
     cold: float  # seconds of the first call, compilation included
-    ratio: float  # its median over ours
+    peak: int | None  # bytes of memory beyond those in use before a later call
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case: how long each contender takes."""
+
+    op: str
+    shape: tuple[int, ...]
+    dtype: str
     bound: str  # the limit that the op is under
-    share: float  # of that limit
-    wrong: str  # why its answer fails the check, for peers known to; else empty
+    least: float  # seconds at that limit
+    times: dict[str, Time]  # ours is "tersor"
+    wrong: dict[str, str] = field(default_factory=dict)  # why a peer known to fail the check does
+
+    @property
+    def case(self) -> str:
+        return case_name(self.op, self.shape, self.dtype)
+
+    def ratio(self, name: str) -> float:
+        """Time of `name` over ours."""
+        return self.times[name].seconds / self.times["tersor"].seconds
+
+    def share(self, name: str) -> float:
+        """Share of the limit that `name` reaches."""
+        return self.least / self.times[name].seconds
 
 
 def run_case(
     case: Case, limits: Limits, *, rounds: int = 15, shape: tuple[int, ...] | None = None
-) -> list[Row]:
+) -> Result:
     """Time the contenders of `case`, ours first; raise if one of them is wrong unannounced."""
     shape = shape or case.shape
     dtype = dtype_of(case.dtype)
@@ -55,26 +68,14 @@ def run_case(
 
     calls = {name: call for name, call in made.items() if call is not None}
     timings = interleave(calls, rounds=rounds, check=check)
-    ours = timings["tersor"].median
-    moved = case.bytes(shape, dtype.itemsize)
-    flops = case.flops(shape) if case.flops else None
-    rows = []
-    for name, timing in timings.items():
-        bound, share = limits.share(timing.median, moved, flops)
-        rows.append(
-            Row(
-                case=case.name,
-                contender=name,
-                seconds=timing.median,
-                spread=timing.spread,
-                cold=timing.cold,
-                ratio=timing.median / ours,
-                bound=bound,
-                share=share,
-                wrong=wrong.get(name, ""),
-            )
-        )
-    return rows
+    bound, least = limits.least(
+        case.bytes(shape, dtype.itemsize), case.flops(shape) if case.flops else 0
+    )
+    times = {
+        name: Time(timing.median, timing.spread, timing.cold, peak_memory(calls[name]))
+        for name, timing in timings.items()
+    }
+    return Result(case.op, shape, case.dtype, bound, least, times, wrong)
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
@@ -85,52 +86,17 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 
 def use_threads(n: int) -> AbstractContextManager[Any]:
-    """Let tersor, BLAS and torch use `n` threads."""
+    """Let tersor, BLAS, torch and Numba, and so numbagg, use `n` threads."""
     stack = ExitStack()
     stack.enter_context(tersor.num_threads(n))
     threadpoolctl = optional("threadpoolctl")
     if threadpoolctl:
         stack.enter_context(threadpoolctl.threadpool_limits(n))
+    numba = optional("numba")
+    stack.callback(numba.set_num_threads, numba.get_num_threads())
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
     torch = optional("torch")
     if torch:
-        before = torch.get_num_threads()
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(n)
-        stack.callback(torch.set_num_threads, before)
     return stack
-
-
-def report(rows: list[Row], limits: Limits, threads: int) -> dict[str, Any]:
-    """Everything needed to judge the figures later, ready for JSON."""
-    return {
-        "rows": [asdict(row) for row in rows],
-        "limits": asdict(limits),
-        "threads": threads,
-        "machine": {"cpu": _cpu(), "system": platform.platform(), "commit": _commit()},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in ("tersor", "numba", *PEERS)},
-        },
-    }
-
-
-def _cpu() -> str:
-    """The CPU as LLVM names it, which decides the code that was run."""
-    codegen: Callable[[], Any] = optional("numba").core.registry.cpu_target.target_context.codegen
-    return str(codegen().magic_tuple()[1])
-
-
-def _version(name: str) -> str | None:
-    if name == "tersor":
-        return tersor.__version__
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -39,13 +39,16 @@ def interleave(
     """Time each call once a round, in a new order each round, so that drift hits all alike.
 
     `check(name, result)` sees each call's first result before anything is timed; what it raises
-    ends the comparison: a wrong answer has no time.
+    ends the comparison: a wrong answer has no time. So does a call that fails: RuntimeError.
     """
     rng = rng or random.Random(0)
     timings, repeats = {}, {}
     for name, call in calls.items():
         start = clock()
-        result = call()
+        try:
+            result = call()
+        except Exception as error:
+            raise RuntimeError(f"{name} failed: {error!r}") from error
         timings[name] = Timing(cold=clock() - start)
         check(name, result)
         start = clock()
