@@ -85,6 +85,14 @@ def test_short_calls_are_repeated_until_a_sample_is_long():
     assert timing.median == pytest.approx(1e-5)
 
 
+def test_slow_calls_get_fewer_rounds():
+    for seconds, rounds in ((1.0, 5), (6.5, 7), (99.0, 9)):
+        clock = FakeClock()
+        calls = {"a": clock.call("a", 1.0)}
+        timing = interleave(calls, rounds=9, check=lambda *_: None, seconds=seconds, clock=clock)
+        assert len(timing["a"].samples) == rounds
+
+
 def test_the_check_comes_before_the_timing():
     clock = FakeClock()
 
@@ -155,7 +163,7 @@ def test_the_file_of_a_report_is_whole_short_and_exact(tmp_path):
     result = run_case(replace(TOY, inexact={"rounds": "it rounds"}), LIMITS, rounds=2)
     path = tmp_path / "out.json"
     path.write_text("old")
-    write(path, report([Run(1, LIMITS, [result])], []))
+    write(path, report([Run(1, LIMITS, [result])], [], 2))
     read = json.loads(path.read_text())
     times = dict(zip(read["columns"], read["runs"][0]["results"][0]["times"]["peer"], strict=True))
     assert times["seconds"] == pytest.approx(result.times["peer"].seconds, rel=1e-3)
@@ -211,6 +219,7 @@ def test_the_command_writes_its_figures(tmp_path):
         assert list(run["results"][0]["times"]) == ["tersor", "peer"]
         assert run["limits"]["copy"] == 2e10
     assert result["versions"]["numpy"] and result["failures"] == []
+    assert result["rounds"] == 5
     assert "1 threads" in done.stdout and "time / ours" in done.stdout
 
 
@@ -230,4 +239,4 @@ def test_a_peer_that_fails_does_not_end_the_sweep(tmp_path):
 def test_limits_are_of_this_machine():
     limits = measure()
     assert min(*limits.read.values(), limits.copy) > 1e8 and limits.flops > 1e8
-    assert report([], [])["machine"]["cpu"]
+    assert report([], [], 2)["machine"]["cpu"]

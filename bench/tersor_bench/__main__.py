@@ -58,7 +58,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write(f"stopped; {sum(len(run.results) for run in runs)} results are kept\n")
     if options.json:
-        write(options.json, report(runs, failures))
+        write(options.json, report(runs, failures, rounds))
     for run in runs:
         sys.stdout.write(f"{table(run.results)}\n{run.threads} threads on {cpu()}\n\n")
     if failures:

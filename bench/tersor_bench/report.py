@@ -57,15 +57,14 @@ def table(results: list[Result]) -> str:
         )
         for line in lines
     )
-    return "\n".join(
-        (*rows, "of limit: m of the speed of reading as much memory, a of the arithmetic")
-    )
+    return "\n".join((*rows, "of limit: m of the speed of reading as much, a of the arithmetic"))
 
 
-def report(runs: list[Run], failures: list[Failure]) -> dict[str, Any]:
+def report(runs: list[Run], failures: list[Failure], rounds: int) -> dict[str, Any]:
     """Everything needed to judge the figures later, ready for JSON."""
     return {
         "date": date.today().isoformat(),
+        "rounds": rounds,
         "machine": {"cpu": cpu(), "system": platform.system(), "commit": _commit()},
         "versions": {
             "python": platform.python_version(),

@@ -13,6 +13,8 @@ from .limits import Limits
 from .memory import peak_memory
 from .timer import interleave
 
+_SECONDS = 10.0  # of timing; slow calls get fewer rounds
+
 
 class Time(NamedTuple):
     """One contender in one case."""
@@ -67,7 +69,7 @@ def run_case(
             wrong[name] = case.inexact[name]
 
     calls = {name: call for name, call in made.items() if call is not None}
-    timings = interleave(calls, rounds=rounds, check=check)
+    timings = interleave(calls, rounds=rounds, check=check, seconds=_SECONDS)
     bound, least = limits.least(
         case.bytes(shape, dtype.itemsize), case.flops(shape) if case.flops else 0
     )

@@ -4,10 +4,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median, quantiles
 from typing import Any
 
 SAMPLE = 0.002  # seconds: a sample repeats the call until it is long against clock and scheduler
+FEWEST = 5  # rounds, unless fewer are asked for
 
 
 @dataclass
@@ -33,10 +35,13 @@ def interleave(
     *,
     rounds: int,
     check: Callable[[str, Any], None],
+    seconds: float = inf,
     clock: Callable[[], float] = time.perf_counter,
     rng: random.Random | None = None,
 ) -> dict[str, Timing]:
     """Time each call once a round, in a new order each round, so that drift hits all alike.
+
+    After `seconds` of it, no round begins but the first FEWEST.
 
     `check(name, result)` sees each call's first result before anything is timed; what it raises
     ends the comparison: a wrong answer has no time. So does a call that fails: RuntimeError.
@@ -55,7 +60,10 @@ def interleave(
         call()
         repeats[name] = max(1, int(SAMPLE / max(clock() - start, 1e-9)))
     names = list(calls)
-    for _ in range(rounds):
+    begin = clock()
+    for done in range(rounds):
+        if done >= FEWEST and clock() - begin > seconds:
+            break
         rng.shuffle(names)
         for name in names:
             call = calls[name]

@@ -151,6 +151,7 @@ def _case(name, axis, shape, dtype="float32", layout=""):
             "nansum": dict.fromkeys(("bottleneck", "numbagg"), "adds in float32"),
             "cumsum": {"numpy": "adds in float32"},
             "nancumsum": {"numpy": "adds in float32"},
+            "norm": dict.fromkeys(("numpy", "torch"), "adds in float32"),
         }.get(name, {}),
     )
 
