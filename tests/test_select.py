@@ -523,15 +523,45 @@ def test_same_bits_for_any_thread_count(threads):
                 assert_identical(a, b)
 
 
-def test_small_inputs_are_numpys():
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32", "uint64"])
+def test_small_inputs_are_numpys(dtype):
     """And large ones are not, whichever way they go."""
-    from tersor._order_statistics import SMALL, SMALL_PARTITION
+    from tersor._select_least import least, rows_of_numpy
 
-    for n in (SMALL - 1, SMALL):
-        assert_like_numpy("median", hostile("normal", n))
-    for n in (SMALL_PARTITION - 1, SMALL_PARTITION):
-        x = hostile("normal", n)
-        assert tersor.partition(x, 9)[9] == np.partition(x, 9)[9]
+    x = hostile("normal", 10_000)
+    x = (x * 50).astype(dtype) if np.dtype(dtype).kind == "f" else (x * 20).astype("i1").view("u1")
+    x = x.astype(dtype) if dtype != "int8" else x.view("i1")
+    for op in ("flat", "median", "quantile", "partition", "argpartition"):
+        for n in (least(op, x.dtype) - 1, least(op, x.dtype)):
+            part = x[:n]
+            assert_like_numpy("median", part)
+            assert_like_numpy("median", part.reshape(1, -1), axis=1)
+            assert_like_numpy("quantile", part.astype(np.float64), [0.1, 0.5])
+            assert tersor.partition(part, 9)[9] == np.partition(part, 9)[9]
+            assert part[tersor.argpartition(part, 9)[9]] == np.partition(part, 9)[9]
+    for op in ("partition", "median"):
+        for n in (rows_of_numpy(op, x.dtype)[:1] or [16])[0] - 1, 17, 200, 511, 513, 1025:
+            part = x[: x.size // n * n].reshape(-1, n)
+            assert_like_numpy("median", part, axis=1)
+            assert_identical(tersor.partition(part, 5, axis=1)[:, 5], np.sort(part, axis=1)[:, 5])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32", "int64"])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 255, 256, 257, 1023, 1024, 4095, 4096])
+def test_median_of_all_entries(dtype, n):
+    """The short ways: three places, one place and maxima, a kernel."""
+    x = hostile("normal", n)
+    x = x.astype(dtype) if np.dtype(dtype).kind == "f" else (x * 40).astype(dtype)
+    assert_like_numpy("median", x)
+    assert_like_numpy("nanmedian", x)
+    assert_like_numpy("median", np.full(n, x[0]))
+    if x.dtype.kind == "f":
+        for value, places in ((np.nan, 1), (np.nan, n), (np.inf, (n + 1) // 2), (-np.inf, n)):
+            special = x.copy()
+            special[:places] = value
+            assert_like_numpy("median", special)
+    else:
+        assert_like_numpy("median", np.full(n, np.iinfo(dtype).max, dtype))
 
 
 @settings(deadline=None, max_examples=60)

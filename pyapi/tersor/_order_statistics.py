@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -18,11 +18,7 @@ from ._dtypes import FLOATS
 from ._order_flat import flat_median, flat_quantile
 from ._quantiles import METHODS, mix, positions
 from ._rows import axis_last
-
-# Entries below which NumPy is faster, crossovers on 2 cores with AVX-512.
-SMALL, SMALL_PARTITION = 2**14, 2**12
-# It is too where it partitions rows of such lengths, by vectors, of these kinds of 4 or 8 bytes.
-_FAST_ROWS = {"f": range(17, 1024), "i": range(17, 2**20), "u": range(17, 2**20)}
+from ._select_least import ALWAYS_NUMPY, least, rows_of_numpy
 
 
 class TopK(NamedTuple):
@@ -43,17 +39,18 @@ def native(x: Any) -> Any:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
-def is_small(a: Any, backend: str | None, size: int) -> bool:
+def is_small(a: Any, backend: str | None, op: str) -> bool:
     """Whether `a` is an array of so few numbers that NumPy is to take it as it is."""
-    is_numpys = backend is None and type(a) is np.ndarray and a.size < size
-    return is_numpys and a.dtype.kind in "biufc"
+    if backend is not None or type(a) is not np.ndarray or a.dtype.kind not in "biufc":
+        return False
+    return a.size < ALWAYS_NUMPY or a.size < least(op, a.dtype)
 
 
 def _is_one_of(option: Any, names: tuple[str, ...]) -> bool:
     return isinstance(option, str) and option in names
 
 
-def _taken(a: Any, backend: str | None, small: int = SMALL) -> Any:
+def _taken(a: Any, backend: str | None, op: str) -> Any:
     """`a` as an array that the kernels should work on; None if it is NumPy's."""
     if type(a) is not np.ndarray:
         cupy = sys.modules.get("cupy")
@@ -62,7 +59,7 @@ def _taken(a: Any, backend: str | None, small: int = SMALL) -> Any:
         if not isinstance(a, (list, tuple)):
             return None  # a number, a subclass, an array of another library
         a = np.asarray(a)
-    if is_small(a, backend, small):
+    if is_small(a, backend, op):
         return None
     return native(a) if a.ndim and a.size and is_ranked(a.dtype) else None
 
@@ -71,7 +68,7 @@ def partition_job(
     a: Any, kth: Any, axis: Any, kind: Any, order: Any, backend: str | None, with_places: bool
 ) -> tuple[Any, list[int], Callable[[Any], Any]] | None:
     """Rows, the places in ascending order, and the way back."""
-    x = _taken(a, backend, 0)
+    x = _taken(a, backend, "argpartition" if with_places else "partition")
     if x is None or not _is_one_of(kind, ("introselect",)) or order is not None:
         return None
     if axis is None:
@@ -79,9 +76,8 @@ def partition_job(
     if not (type(axis) is int or isinstance(axis, np.integer)) or not -x.ndim <= axis < x.ndim:
         return None
     n = x.shape[axis]
-    if backend is None and not with_places and x.dtype.itemsize > 2:
-        if n in _FAST_ROWS.get(x.dtype.kind, ()):
-            return None
+    if backend is None and not with_places and n in rows_of_numpy("partition", x.dtype):
+        return None
     if type(kth) is int:
         places = [kth % n] if -n <= kth < n else []
     else:
@@ -110,32 +106,40 @@ def any_median(
     result = None
     if backend is None and out is None and keepdims is False:
         result = flat_median(a, axis, skip_nan)
-    if result is None and not is_small(a, backend, SMALL):
+    if result is None and not is_small(a, backend, "median"):
         result = _medians(a, axis, out, keepdims, skip_nan, backend)
     return numpy(a, axis, out, overwrite_input, keepdims) if result is None else result
 
 
 def _medians(a: Any, axis: Any, out: Any, keepdims: Any, skip_nan: bool, backend: Any) -> Any:
-    x = _taken(a, backend)
+    x = _taken(a, backend, "median")
     if x is None or x.dtype.kind == "b":
         return None
     rows, shape = _slices(x, axis, keepdims)
-    run, size = kernels("select", x, backend), rows.shape[-1]
-
-    def middle(n: Any) -> Any:
-        first, last = np.maximum(n - 1, 0) // 2, np.minimum(n // 2, size - 1)
-        return np.stack([first, last] if (first < last).any() else [first], axis=1)
-
-    picked, n, nans = _entries(run, rows, middle, skip_nan)
-    even = np.broadcast_to(n % 2 == 0, len(picked))
-    if even.all():
-        result = _mean(picked)
+    size = rows.shape[-1]
+    if backend is None and size in rows_of_numpy("median", x.dtype):
+        return None
+    run = kernels("select", x, backend)
+    picked, nans = run.order_statistics(rows, _middle(size))
+    if not nans.any():
+        result = _mean(_wide(picked))
+    elif not skip_nan:
+        result = _mean(_wide(picked))
+        result[nans > 0] = np.nan
     else:
-        result = _mean(picked[:, :1])
+        n = size - nans
+        ranks = np.stack([np.maximum(n - 1, 0) // 2, np.minimum(n // 2, size - 1)], axis=1)
+        picked = _wide(run.order_statistics(rows, ranks)[0])
+        result, even = _mean(picked[:, :1]), n % 2 == 0
         result[even] = _mean(picked[even])
-    if nans.any():
         result[_unknown(nans, n, skip_nan)] = np.nan
     return _finished(result.astype(_narrow(x, result), copy=False).reshape(shape), out)
+
+
+@lru_cache(maxsize=4096)
+def _middle(n: int) -> Any:
+    """The ranks of the median of n entries."""
+    return np.array([[(n - 1) // 2, n // 2] if n % 2 == 0 else [n // 2]])
 
 
 def _mean(x: Any) -> Any:
@@ -189,7 +193,7 @@ def any_quantile(
     if weights is None:
         if backend is None and out is None and keepdims is False:
             result = flat_quantile(a, axis, q, method, is_percent, skip_nan)
-        if result is None and not is_small(a, backend, SMALL):
+        if result is None and not is_small(a, backend, "quantile"):
             result = _quantiles(a, q, axis, out, keepdims, method, is_percent, skip_nan, backend)
     if result is None:
         return numpy(a, q, axis, out, overwrite_input, method, keepdims, weights=weights)
@@ -207,7 +211,7 @@ def _quantiles(
     skip_nan: bool,
     backend: Any,
 ) -> Any:
-    x = _taken(a, backend)
+    x = _taken(a, backend, "quantile")
     if x is None or x.dtype.kind == "b" or not _is_one_of(method, METHODS):
         return None
     is_weak = type(q) in (int, float)  # NumPy's: the result keeps the dtype of the array

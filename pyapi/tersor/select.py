@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from ._arguments import as_index, check_flag, check_one_of
 from ._backends import array_function, as_array, kernels
 from ._order_statistics import (
-    SMALL_PARTITION,
     TopK,
     any_median,
     any_quantile,
@@ -111,7 +110,7 @@ def partition(
     array([1, 3, 3, 7, 9])
     """
     result: Any
-    if is_small(a, backend, SMALL_PARTITION):
+    if is_small(a, backend, "partition"):
         result = a.flatten() if axis is None else a.copy("K")  # type: ignore[union-attr]
         result.partition(kth, -1 if axis is None else axis, kind, order)
         return result  # type: ignore[no-any-return]
@@ -145,7 +144,7 @@ def argpartition(
     array([1, 3, 4, 0, 2])
     """
     result: Any
-    if is_small(a, backend, SMALL_PARTITION):
+    if is_small(a, backend, "argpartition"):
         result = a.argpartition(kth, axis, kind, order)  # type: ignore[union-attr]
         return result  # type: ignore[no-any-return]
     job = partition_job(a, kth, axis, kind, order, backend, True)
