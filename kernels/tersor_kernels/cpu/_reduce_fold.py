@@ -29,6 +29,7 @@ from ._common import BLOCK
 from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
 from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NUMBER, RUN, STORE, TOTAL, core
+from ._reduce_gather import copier, gather
 from ._reduce_ops import ARGS, CENTRED, SETTLED, LogSumExp, parts_of, planes_of, result_type
 
 LEAF, FEW = 4096, 64
@@ -46,66 +47,6 @@ _ROWS, _DENSE, _WIDE, _GATHER = range(4)
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
-def _copier(dtype):
-    """copy(x, out, p, q, m, ps, qs, n, pt, qt): an (m, n) block between any strides."""
-
-    @njit
-    def copy(x, out, p, q, m, ps, qs, n, pt, qt):
-        x, out = array_at(x, dtype), array_at(out, dtype)
-        p, ps, pt, q, qs, qt = _u(p), _u(ps), _u(pt), _u(q), _u(qs), _u(qt)
-        for _ in range(m):
-            a, b = p, q
-            # Steps that are known to the compiler make loops of vector code.
-            if pt == 1 and qt == 1:
-                for j in range(_u(n)):
-                    out[b + j] = x[a + j]
-            elif pt == 2 and qt == 1:
-                for j in range(_u(n)):
-                    out[b + j] = x[a + j + j]
-            elif pt == _u(-1) and qt == 1:
-                for j in range(_u(n)):
-                    out[b + j] = x[a - j]
-            else:
-                for _ in range(n):
-                    out[b] = x[a]
-                    a += pt
-                    b += qt
-            p += ps
-            q += qs
-        return 0
-
-    return copy
-
-
-@cache
-def _copy(itemsize):
-    function = _copier(np.dtype(f"u{itemsize}"))
-    return address(function, 10), function
-
-
-@njit
-def _gather(args, offset, first, rows, w, out):
-    """out[r * w + j] = element first + r of column j, walking memory as it lies."""
-    x, n2, copy = at(args, _X), at(args, _N2), at(args, _COPY_CODE)
-    s1, s2, si = at(args, _S1), at(args, _S2), at(args, _SI)
-    across = abs(s1) < abs(s2)
-    begin, end = first // n2, -((-first - rows) // n2)
-    stride, step = s2, w
-    if across:
-        begin, end, stride, step = np.int64(0), n2, s1, n2 * w
-    for i in range(begin, end):
-        if across:  # the rows i1 * n2 + i
-            low, high = -((i - first) // n2), -((i - first - rows) // n2)
-            p, q = offset + i * s2 + low * s1, (low * n2 + i - first) * w
-        else:  # the rows i * n2 + i2
-            low, high = max(first, i * n2), min(first + rows, (i + 1) * n2)
-            p, q = offset + i * s1 + (low - i * n2) * s2, (low - first) * w
-        if w > 1 and abs(si) <= abs(stride):
-            call(copy, (x, out, p, q, high - low, stride, step, w, si, 1))
-        else:
-            call(copy, (x, out, p, q, w, si, 1, high - low, stride, step))
-
-
 @njit
 def _fold_dense(code, a, size, x, offset, rows, w, row, lanes):
     """Merge `rows` contiguous rows of w, a lane each in turn."""
@@ -118,17 +59,16 @@ def _fold_dense(code, a, size, x, offset, rows, w, row, lanes):
 @njit
 def _fold_wide(code, a, size, x, offset, stride, rows, w, lanes):
     """Merge rows of w that are `stride` apart."""
-    if lanes == 1:
-        call(code, (FOLD, a, size, 0, x, offset, stride, rows, w, 0))
-        return
-    full = rows // GROUP * GROUP
-    for r in range(0, full, GROUP):
-        for lane in range(LANES):
-            first, row = offset + (r + lane) * stride, r // LANES
-            call(code, (FOLD, a, size, lane * w, x, first, LANES * stride, 8, w, row))
-    for r in range(full, rows):
-        first, row = offset + r * stride, r // LANES
-        call(code, (FOLD, a, size, r % LANES * w, x, first, stride, 1, w, row))
+    for r in range(0, rows, 8 * lanes):
+        for lane in range(min(lanes, rows - r)):
+            first, count = offset + (r + lane) * stride, min(8, -((r + lane - rows) // lanes))
+            call(code, (FOLD, a, size, lane * w, x, first, lanes * stride, count, w, r // lanes))
+
+
+@njit
+def _gather(args, offset, first, rows, w, out):
+    strides = at(args, _S1), at(args, _S2), at(args, _SI)
+    gather(at(args, _COPY_CODE), at(args, _X), offset, at(args, _N2), *strides, first, rows, w, out)
 
 
 @njit
@@ -139,7 +79,11 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
     lanes = at(args, _LANES)
     used, half = min(lanes, rows), lanes // 2
     if mode == _ROWS:
-        call(code, (RUN, a, size, 0, x, offset + first, 1, rows, 1, 0))
+        call(code, (RUN, a, size, 0, x, offset + first, at(args, _SI), rows, w, 0))
+        return
+    if mode == _GATHER and w == 1 and lanes > 1:
+        _gather(args, offset, first, rows, 1, copy)
+        call(code, (RUN, a, size, 0, copy, 0, 0, rows, 1, 0))
         return
     call(code, (CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w, 0))
     if mode == _WIDE:
@@ -297,7 +241,7 @@ def plan_fold(kind, dtype, place):
     leaf, leaves = min(n, LEAF), -(-n // LEAF)
     lanes = LANES if n > FEW else 1
     if n1 == 1 and s2 == 1 and n > FEW:
-        mode, width = _ROWS, 1
+        mode, width = _ROWS, 1 if n > LEAF else min(inner, max(1, _GATHERED // n))
     elif n1 == 1 and si == 1 and s2 == inner and inner <= _MAX_WIDTH:
         mode, width = _DENSE, inner
     elif n1 == 1 and si == 1 and inner >= 64:
@@ -314,7 +258,7 @@ def plan_fold(kind, dtype, place):
     constants = [
         core(kind, dtype)[0],
         core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
-        _copy(dtype.itemsize)[0] if mode == _GATHER else 0,
+        copier(dtype.itemsize)[0] if mode == _GATHER else 0,
         held,
         planes,
         lanes,

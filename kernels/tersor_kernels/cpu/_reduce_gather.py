@@ -1,0 +1,94 @@
+"""Copies of elements that lie apart in memory, by which a tile of a reduction becomes dense."""
+
+from functools import cache
+
+import numpy as np
+
+from .._jit import njit
+from ._native import address, array_at, call, prefetch
+from ._strided import copy_evens, transpose
+
+_SIDE = 8  # of the squares that are transposed
+_AHEAD = 4096  # bytes: prefetching halves the time of arrays in memory
+_u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
+
+
+def _copier(dtype):
+    """copy(x, out, p, q, m, ps, qs, n, pt, qt): an (m, n) block between any strides."""
+    size, evens = np.int64(dtype.itemsize), max(8, 64 // dtype.itemsize)
+
+    @njit
+    def copy(x, out, p, q, m, ps, qs, n, pt, qt):
+        source, target = x + p * size, out + q * size
+        r = 0
+        if pt == 1 and qs == 1 and ps > 0:
+            # A square reads past the ends of its rows, but not past the last of the block's.
+            end, last = (m - 1) * ps + n - _SIDE, (n - 1) // _SIDE * _SIDE
+            ahead, step = max(_AHEAD, _SIDE * ps * size), max(64, ps * size)
+            while r + _SIDE <= m and (r + _SIDE - 1) * ps + last <= end:
+                part = source + r * ps * size
+                for row in range(part + ahead, part + ahead + _SIDE * ps * size, step):
+                    for line in range(row, row + min(step, n * size), 64):
+                        prefetch(line)
+                for j in range(0, n, _SIDE):
+                    to = target + (r + j * qt) * size
+                    transpose(dtype, _SIDE, part + j * size, ps * size, to, qt * size, n - j)
+                r += _SIDE
+        ahead = (ps if m > 1 else n * pt) * size
+        for r in range(r, m):
+            part, to = source + r * ps * size, target + r * qs * size
+            for line in range(0, n * abs(pt) * size, 64):
+                prefetch(part + ahead + (line if pt > 0 else -line))
+            a, b = array_at(part, dtype), array_at(to, dtype)
+            # Steps that are known to the compiler make loops of vector code.
+            if pt == 1 and qt == 1:
+                for j in range(_u(n)):
+                    b[j] = a[j]
+            elif pt == -1 and qt == 1:
+                for j in range(_u(n)):
+                    b[j] = a[-j]
+            else:
+                j = 0
+                if pt == 2 and qt == 1:
+                    while j + evens < n:
+                        copy_evens(dtype, evens, part + 2 * j * size, to + j * size)
+                        j += evens
+                i, k = _u(j * pt), _u(j * qt)
+                for _ in range(j, n):
+                    b[k] = a[i]
+                    i += _u(pt)
+                    k += _u(qt)
+        return 0
+
+    return copy
+
+
+@cache
+def copier(itemsize):
+    """Address of a copier of elements of so many bytes, and what keeps it alive."""
+    function = _copier(np.dtype(f"u{itemsize}"))
+    return address(function, 10), function
+
+
+@njit
+def gather(copy, x, offset, n2, s1, s2, si, first, rows, w, out):
+    """out[r * w + j] = element first + r of column j, walking memory as it lies.
+
+    Element i lies at x[offset + i // n2 * s1 + i % n2 * s2], the next column's `si` further on.
+    """
+    across = abs(s1) < abs(s2)
+    begin, end = first // n2, -((-first - rows) // n2)
+    stride, step = s2, w
+    if across:
+        begin, end, stride, step = np.int64(0), n2, s1, n2 * w
+    for i in range(begin, end):
+        if across:  # the rows i1 * n2 + i
+            low, high = -((i - first) // n2), -((i - first - rows) // n2)
+            p, q = offset + i * s2 + low * s1, (low * n2 + i - first) * w
+        else:  # the rows i * n2 + i2
+            low, high = max(first, i * n2), min(first + rows, (i + 1) * n2)
+            p, q = offset + i * s1 + (low - i * n2) * s2, (low - first) * w
+        if w > 1 and abs(si) <= abs(stride):
+            call(copy, (x, out, p, q, high - low, stride, step, w, si, 1))
+        else:
+            call(copy, (x, out, p, q, w, si, 1, high - low, stride, step))
