@@ -323,9 +323,15 @@ def _join(op, a, b):
     if op.instance_class not in ARGS:
         return lambda op, a, b: merge(op, a, b)
 
+    largest = op.instance_class in _LARGEST
+
     def lower(op, a, b):
-        equal = (b[0] == a[0]) | ((b[0] != b[0]) & (a[0] != a[0]))
-        return b if equal & (b[1] < a[1]) else merge(op, a, b)
+        # One condition and plain values: choosing between tuples twice is not vectorized.
+        better = (b[0] > a[0]) if largest else (b[0] < a[0])
+        nan, other_nan = a[0] != a[0], b[0] != b[0]
+        equal = (b[0] == a[0]) | (nan & other_nan)
+        better = better | (other_nan & (not nan)) | (equal & (b[1] < a[1]))
+        return b[0] if better else a[0], b[1] if better else a[1]
 
     return lower
 
