@@ -45,26 +45,19 @@ def _fold_group(op, a, size, q, x, p, stride, row):
 
 
 @njit(cache=False, forceinline=True)
-def _fold_four(op, a, size, q, x, p, stride, row):
-    c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
-    c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
-    e0, e1 = lift(op, x[p], c0), lift(op, x[p + stride], c1)
-    e2, e3 = lift(op, x[p + _u(2) * stride], c2), lift(op, x[p + _u(3) * stride], c3)
-    first = merge(op, merge(op, load(op, a, size, q), e0), e1)
-    store(op, a, size, q, merge(op, merge(op, first, e2), e3))
+def _step(op, a, size, q, value, element, row, there):
+    following = merge(op, value, lift(op, element, context(op, a, size, q, row)))
+    return following if there else value
 
 
 @njit(cache=False, forceinline=True)
-def _fold_one(op, a, size, q, x, p, row):
-    e = lift(op, x[p], context(op, a, size, q, row))
-    store(op, a, size, q, merge(op, load(op, a, size, q), e))
-
-
-@njit(cache=False, forceinline=True)
-def _step(op, a, j, value, x, number, rest, row):
-    e = lift(op, x[j], context(op, a, _u(LANES), j, row + number))
-    following = merge(op, value, e)
-    return following if j + _u(LANES * number) < rest else value
+def _fold_few(op, a, size, q, x, p, stride, count, row):
+    """Merge 1 to 7 elements: all in one step, where what is not there changes nothing."""
+    value, last = load(op, a, size, q), _u(count - 1)
+    for t in range(7):
+        element = x[p + min(_u(t), last) * stride]
+        value = _step(op, a, size, q, value, element, row + t, t < count)
+    store(op, a, size, q, value)
 
 
 @njit(cache=False, forceinline=True)
@@ -75,9 +68,10 @@ def _fold_rest(op, a, dtype, x, i, address, itemsize, rest, row):
     """
     for line in range(0, np.int64(rest) * itemsize, 64):
         prefetch(address + _AHEAD + line)
-    full, last = rest // _u(LANES), local_array(dtype)
-    for j in range(rest % _u(LANES)):
-        last[j] = x[i + full * _u(LANES) + j]
+    lanes = _u(LANES)
+    full, last = rest // lanes, local_array(dtype)
+    for j in range(rest % lanes):
+        last[j] = x[i + full * lanes + j]
     spare, step = np.int64(last.ctypes.data), LANES * itemsize
     x0 = array_at(address if full > 0 else spare, dtype)
     x1 = array_at(address + step if full > 1 else spare, dtype)
@@ -86,17 +80,17 @@ def _fold_rest(op, a, dtype, x, i, address, itemsize, rest, row):
     x4 = array_at(address + 4 * step if full > 4 else spare, dtype)
     x5 = array_at(address + 5 * step if full > 5 else spare, dtype)
     x6 = array_at(address + 6 * step if full > 6 else spare, dtype)
-    for j in range(_u(LANES)):
-        value = load(op, a, _u(LANES), j)
-        value = _step(op, a, j, value, x0, 0, rest, row)
-        value = _step(op, a, j, value, x1, 1, rest, row)
-        value = _step(op, a, j, value, x2, 2, rest, row)
-        value = _step(op, a, j, value, x3, 3, rest, row)
-        value = _step(op, a, j, value, x4, 4, rest, row)
-        value = _step(op, a, j, value, x5, 5, rest, row)
-        value = _step(op, a, j, value, x6, 6, rest, row)
-        value = _step(op, a, j, value, last, 7, rest, row)
-        store(op, a, _u(LANES), j, value)
+    for j in range(lanes):
+        value = load(op, a, lanes, j)
+        value = _step(op, a, lanes, j, value, x0[j], row + 0, j + _u(0) < rest)
+        value = _step(op, a, lanes, j, value, x1[j], row + 1, j + _u(16) < rest)
+        value = _step(op, a, lanes, j, value, x2[j], row + 2, j + _u(32) < rest)
+        value = _step(op, a, lanes, j, value, x3[j], row + 3, j + _u(48) < rest)
+        value = _step(op, a, lanes, j, value, x4[j], row + 4, j + _u(64) < rest)
+        value = _step(op, a, lanes, j, value, x5[j], row + 5, j + _u(80) < rest)
+        value = _step(op, a, lanes, j, value, x6[j], row + 6, j + _u(96) < rest)
+        value = _step(op, a, lanes, j, value, last[j], row + 7, j + _u(112) < rest)
+        store(op, a, lanes, j, value)
 
 
 @njit(cache=False, forceinline=True)
@@ -210,16 +204,9 @@ def _core(kind, dtype):
                     _fold_group(op, a, size, start + j, x, i + j, stride, row)
                 i += _u(8) * stride
                 row += 8
-            if rows % 8 >= 4:
+            if rows % 8:
                 for j in range(n):
-                    _fold_four(op, a, size, start + j, x, i + j, stride, row)
-                i += _u(4) * stride
-                row += 4
-            for _ in range(rows % 4):
-                for j in range(n):
-                    _fold_one(op, a, size, start + j, x, i + j, row)
-                i += stride
-                row += 1
+                    _fold_few(op, a, size, start + j, x, i + j, stride, rows % 8, row)
         return 0
 
     return core

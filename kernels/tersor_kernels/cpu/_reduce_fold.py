@@ -30,11 +30,12 @@ from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
 from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NUMBER, RUN, STORE, TOTAL, core
 from ._reduce_gather import copier, gather
-from ._reduce_ops import ARGS, CENTRED, SETTLED, LogSumExp, parts_of, planes_of, result_type
+from ._reduce_ops import ARGS, CENTRED, SETTLED, LogSumExp, accumulator, parts_of, planes_of, result_type
 
 LEAF, FEW = 4096, 64
 SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
-_MAX_WIDTH = 1024  # columns of a tile: runs of 4 KB of float32, and lanes that stay in an L2 cache
+_MAX_WIDTH = 1024  # columns of a dense tile
+_HELD_BYTES = 2**19  # of the lanes of a wide tile: long runs of memory count more than a small cache
 _RUNS_BLOCK = 65536  # elements of a block of runs
 _GATHERED = 16384  # elements that a tile copies together at a time
 _ROWS, _DENSE, _WIDE, _GATHER = range(4)
@@ -240,12 +241,14 @@ def plan_fold(kind, dtype, place):
         s1 = n2 * s2  # it would not matter, but the gatherer walks the smallest stride innermost
     leaf, leaves = min(n, LEAF), -(-n // LEAF)
     lanes = LANES if n > FEW else 1
+    held, planes = parts_of(kind, dtype) + (kind in CENTRED), planes_of(kind, dtype)
+    column = lanes * held * np.dtype(accumulator(kind, dtype)).itemsize
     if n1 == 1 and s2 == 1 and n > FEW:
         mode, width = _ROWS, 1 if n > LEAF else min(inner, max(1, _GATHERED // n))
     elif n1 == 1 and si == 1 and s2 == inner and inner <= _MAX_WIDTH:
         mode, width = _DENSE, inner
     elif n1 == 1 and si == 1 and inner >= 64:
-        mode, width = _WIDE, min(inner, _MAX_WIDTH)
+        mode, width = _WIDE, min(inner, _HELD_BYTES // column, 8 * _MAX_WIDTH)
     else:
         alone = n > FEW and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
         mode, width = _GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, GROUP), _MAX_WIDTH)
@@ -253,7 +256,6 @@ def plan_fold(kind, dtype, place):
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
     runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
     blocks = -(-outer // places) * -(-leaves // runs) * -(-inner // columns)
-    held, planes = parts_of(kind, dtype) + (kind in CENTRED), planes_of(kind, dtype)
     copied = min(leaf * width, max(_GATHERED, GROUP * width)) if mode == _GATHER else 0
     constants = [
         core(kind, dtype)[0],
