@@ -30,7 +30,17 @@ from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
 from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NUMBER, RUN, STORE, TOTAL, core
 from ._reduce_gather import copier, gather
-from ._reduce_ops import ARGS, CENTRED, SETTLED, LogSumExp, accumulator, parts_of, planes_of, result_type
+from ._reduce_ops import (
+    ARGS,
+    CENTRED,
+    SETTLED,
+    LogSumExp,
+    accumulator,
+    is_any_order,
+    parts_of,
+    planes_of,
+    result_type,
+)
 
 LEAF, FEW = 4096, 64
 SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
@@ -240,7 +250,9 @@ def plan_fold(kind, dtype, place):
     if n1 == 1:
         s1 = n2 * s2  # it would not matter, but the gatherer walks the smallest stride innermost
     leaf, leaves = min(n, LEAF), -(-n // LEAF)
-    lanes = LANES if n > FEW else 1
+    alone = n > FEW and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
+    needless = is_any_order(kind, dtype) and inner >= 64 and not alone
+    lanes = 1 if n <= FEW or needless else LANES
     held, planes = parts_of(kind, dtype) + (kind in CENTRED), planes_of(kind, dtype)
     column = lanes * held * np.dtype(accumulator(kind, dtype)).itemsize
     if n1 == 1 and s2 == 1 and n > FEW:
@@ -250,7 +262,6 @@ def plan_fold(kind, dtype, place):
     elif n1 == 1 and si == 1 and inner >= 64:
         mode, width = _WIDE, min(inner, _HELD_BYTES // column, 8 * _MAX_WIDTH)
     else:
-        alone = n > FEW and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
         mode, width = _GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, GROUP), _MAX_WIDTH)
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1

@@ -157,6 +157,11 @@ _COUNTS = (CountNonzero, CountNumbers)
 _FLAGS = (Any, All, AnyInf)
 
 
+def is_any_order(op, dtype):
+    """Whether the result has the same bits in whatever order elements are merged."""
+    return op in (*_FLAGS, *_COUNTS, *ARGS) or (dtype.kind in "iub" and op in (Sum, Prod, Max, Min))
+
+
 def parts_of(op, dtype):
     """How many numbers an accumulator of `dtype` is.
 

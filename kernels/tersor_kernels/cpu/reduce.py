@@ -9,7 +9,7 @@ import numpy as np
 from ._reduce_exact import plan_exact_sum
 from ._reduce_fold import FEW, LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_moments import merge_moments
-from ._reduce_ops import OPS
+from ._reduce_ops import OPS, is_any_order
 from ._reduce_plan import READ_AS, last_group, locate, usable
 from ._reduce_scan import scan_axis
 
@@ -24,13 +24,7 @@ _NEXT = {
     "count_nonzero": "sum",
     "count_numbers": "sum",
 }
-_EXACT_OF_INTEGERS = ("sum", "prod", "max", "min")
-_ANY_ORDER = ("any", "all", "any_inf", "count_nonzero", "count_numbers")
-
-
-def _any_order(op, dtype):
-    """Whether the result is the same in whatever order elements are taken."""
-    return op in _ANY_ORDER or (dtype.kind in "iu" and op in _EXACT_OF_INTEGERS)
+_OF_BOOL = {"max": "any", "min": "all"}  # which one element settles
 
 
 class _Step(NamedTuple):
@@ -53,7 +47,7 @@ class _Step(NamedTuple):
 @lru_cache(maxsize=4096)  # a plan costs 5 us, looking it up 0.5
 def _step(op, dtype, shape, strides, axes):
     strides = [stride // dtype.itemsize for stride in strides]
-    if _any_order(op, dtype):
+    if is_any_order(OPS[op], dtype):
         group, rest = tuple(sorted(axes, key=lambda axis: -abs(strides[axis]))), ()
     else:
         group, rest = last_group(shape, axes)
@@ -69,7 +63,7 @@ def _rows(op, dtype, shape, axes):
     """(folder, n, shape of the results, axes still to reduce) if contiguous rows of n are to."""
     read_as = READ_AS[dtype]
     group, rest = axes, ()
-    if not _any_order(op, read_as):
+    if not is_any_order(OPS[op], read_as):
         group, rest = last_group(shape, axes)
     kept = shape[: -len(group)]
     n = prod(shape[len(kept) :])
@@ -81,6 +75,8 @@ def _rows(op, dtype, shape, axes):
 def reduce(op, x, axes):
     """`op`, a name of OPS, over `axes`: floats in float64, or their own dtype if it is exact."""
     dtype = x.dtype
+    if dtype.kind == "b":
+        op = _OF_BOOL.get(op, op)
     following = _NEXT.get(op, op)
     rows = None
     if x.size <= SMALL and dtype in READ_AS and x.flags.c_contiguous and x.flags.aligned:
@@ -94,7 +90,7 @@ def reduce(op, x, axes):
         result, rest = step(x)[0, 0], step.rest
     if rest:
         return reduce(following, result, rest)
-    if following in ("any", "all") or (dtype.kind == "b" and following in ("max", "min")):
+    if following in ("any", "all"):
         return result.view(np.bool_)
     if dtype.kind == "u" and op in ("sum", "prod"):
         return result.view(np.uint64)
