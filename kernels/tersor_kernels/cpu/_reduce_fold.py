@@ -262,7 +262,8 @@ def plan_fold(kind, dtype, place):
     elif n1 == 1 and si == 1 and inner >= 64:
         mode, width = _WIDE, min(inner, _HELD_BYTES // column, 8 * _MAX_WIDTH)
     else:
-        mode, width = _GATHER, 1 if alone else min(inner, _GATHERED // min(leaf, GROUP), _MAX_WIDTH)
+        mode, width = _GATHER, 512 if n > FEW else min(_GATHERED // n, _MAX_WIDTH)
+        width = 1 if alone else min(inner, width)
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
     runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
