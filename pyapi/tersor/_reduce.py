@@ -258,7 +258,7 @@ def reduction(
             return None
         if not axes:
             return None
-    if backend is None and size < least(op, a.dtype, a.flags.c_contiguous, axes, ndim):
+    if backend is None and size < least(op, a.dtype, a.flags.c_contiguous, axes, a.shape):
         return None
     keepdims = options.get("keepdims", False) if options else False
     if not isinstance(keepdims, int):

@@ -169,7 +169,21 @@ def _core(kind, dtype):
         if job == RUN:
             for j in range(n):
                 _fold_run(
-                    op, lane, dtype, one, parts, planes, numbered, a, j, size, x, i, address, itemsize, rows
+                    op,
+                    lane,
+                    dtype,
+                    one,
+                    parts,
+                    planes,
+                    numbered,
+                    a,
+                    j,
+                    size,
+                    x,
+                    i,
+                    address,
+                    itemsize,
+                    rows,
                 )
                 i += stride
                 address += np.int64(stride) * itemsize

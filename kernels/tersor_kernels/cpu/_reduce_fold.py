@@ -43,9 +43,11 @@ from ._reduce_ops import (
 )
 
 LEAF, FEW = 4096, 64
-SMALL = 16 * LEAF  # elements up to which contiguous rows are folded on the caller's thread
+SMALL = 2**20  # bytes up to which contiguous rows are folded on the caller's thread: 10-25 us
 _MAX_WIDTH = 1024  # columns of a dense tile
-_HELD_BYTES = 2**19  # of the lanes of a wide tile: long runs of memory count more than a small cache
+_HELD_BYTES = (
+    2**19
+)  # of the lanes of a wide tile: long runs of memory count more than a small cache
 _RUNS_BLOCK = 65536  # elements of a block of runs
 _GATHERED = 16384  # elements that a tile copies together at a time
 _ROWS, _DENSE, _WIDE, _GATHER = range(4)
@@ -193,7 +195,11 @@ def _fold_rows(code, x, m, n, out):
     for leaf in range(leaves):
         first = leaf * LEAF
         for i in range(m):
-            call(code, (RUN, a, 1, 0, x, i * n + first, 1, min(LEAF, n - first), 1, 0))
+            if n > FEW:
+                call(code, (RUN, a, 1, 0, x, i * n + first, 1, min(LEAF, n - first), 1, 0))
+            else:
+                call(code, (CLEAR, a, 1, 0, 0, 0, 0, 0, 1, 0))
+                call(code, (FOLD, a, 1, 0, x, i * n, 1, n, 1, 0))
             call(code, (STORE, a, 1, 0, out, leaf * m + i, 0, 0, 1, 0))
     _merge_leaves(code, out, leaves, m)
     return scratch[0]  # it is alive until here
@@ -291,7 +297,7 @@ def plan_fold(kind, dtype, place):
         constants=np.array(constants, np.int64),
         blocks=blocks,
         scratch=8 * held * min(lanes, leaf) * width + copied * dtype.itemsize,
-        work=n * outer * inner * dtype.itemsize // 16 * (8 if kind is LogSumExp else 1),
+        work=n * outer * inner * dtype.itemsize // 32 * (16 if kind is LogSumExp else 1),
         shape=(planes, leaves, outer, inner),
         dtype=result_type(kind, dtype),
         settles=kind in SETTLED,

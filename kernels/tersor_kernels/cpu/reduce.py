@@ -24,6 +24,7 @@ _NEXT = {
     "count_nonzero": "sum",
     "count_numbers": "sum",
 }
+_SETTLED = ("any", "all", "any_inf")
 _OF_BOOL = {"max": "any", "min": "all"}  # which one element settles
 
 
@@ -67,7 +68,7 @@ def _rows(op, dtype, shape, axes):
         group, rest = last_group(shape, axes)
     kept = shape[: -len(group)]
     n = prod(shape[len(kept) :])
-    if group[0] != len(kept) or n <= FEW:
+    if group[0] != len(kept) or (n <= FEW and prod(kept) > 1):
         return None
     return row_folder(OPS[op], read_as), n, kept, rest
 
@@ -78,8 +79,12 @@ def reduce(op, x, axes):
     if dtype.kind == "b":
         op = _OF_BOOL.get(op, op)
     following = _NEXT.get(op, op)
+    if op in _SETTLED and x.size > LEAF and len(axes) == x.ndim and x.flags.c_contiguous:
+        first = reduce(op, x.reshape(-1)[:LEAF], (0,))
+        if first == (op != "all"):  # what NumPy would stop at
+            return first
     rows = None
-    if x.size <= SMALL and dtype in READ_AS and x.flags.c_contiguous and x.flags.aligned:
+    if x.nbytes <= SMALL and dtype in READ_AS and x.flags.c_contiguous and x.flags.aligned:
         rows = _rows(op, dtype, x.shape, axes)
     if rows is not None:
         folder, n, shape, rest = rows
