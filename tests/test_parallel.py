@@ -159,6 +159,55 @@ def test_an_exception_in_a_block_is_raised_and_the_pool_goes_on():
         """)
 
 
+def test_a_block_that_fails_once_lacked_memory():
+    run("""
+        @njit
+        def fails_once(b, calls):
+            calls[b] += 1
+            if calls[b] == 1 and b % 3 == 0:
+                raise MemoryError("Allocation failed")
+
+        @njit
+        def run_fails_once(pool, calls, work):
+            parallel(pool, fails_once, calls.size, (calls,), work)
+
+        for work in (0, 10**9):
+            calls = np.zeros(30, np.int64)
+            try:
+                run_fails_once(workers(), calls, work)
+            except MemoryError as error:
+                assert str(error) == "a block ran out of memory"
+            else:
+                raise SystemExit("no error")
+            calls[:] = 1
+            run_fails_once(workers(), calls, work)
+            assert (calls == 2).all()
+        """)
+
+
+def test_fewer_threads_where_the_system_has_no_more():
+    run("""
+        start, names = threading.Thread.start, []
+
+        def start_one(thread):
+            if names:
+                raise RuntimeError("can't start new thread")
+            names.append(thread.name)
+            start(thread)
+
+        threading.Thread.start = start_one
+        from tersor_kernels.cpu import _parallel
+        _parallel._pool._forget()
+        set_num_threads(8)
+        seen = np.zeros(20)
+        run_slow(workers(), seen)
+        assert names == ["tersor"] and (seen > 0).all()
+        threading.Thread.start = start
+        set_num_threads(3)
+        assert _parallel._pool.started == 2
+        """)
+
+
 def test_ctrl_c_stops_a_long_job_and_nothing_runs_on():
     seconds = run("""
         import signal

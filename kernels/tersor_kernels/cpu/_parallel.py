@@ -309,7 +309,7 @@ def parallel(pool, block, n, args, work):
     _propagate(error)
     if job[FAILED] < n:
         block(job[FAILED], *args)
-        raise RuntimeError("a block failed once and passed when repeated")
+        raise MemoryError("a block ran out of memory")  # all else would fail again
 
 
 class _Pool:
@@ -344,11 +344,14 @@ class _Pool:
                 state[WORKER + 8 * i + LOCK] = _new_lock()
                 args = (state, i)
                 thread = threading.Thread(target=_park, args=args, daemon=True, name="tersor")
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads, or memory for one: as many as there are
+                    break
                 state[WORKER + 8 * i + THREAD] = thread.native_id
                 state[WORKER + 8 * i + CPU] = -1
                 self.started = i + 1
-            state[COUNT] = self.threads - 1
+            state[COUNT] = min(self.threads - 1, self.started)
             self.state = state
             return state
 
