@@ -58,15 +58,12 @@ def _fill_block(b, w, keep, indptr, indices, data):
 
 
 @njit
-def count(pool, w, keep):
-    """indptr of the entries of w that are kept and not 0."""
-    counts = np.empty(len(w), np.int64)
+def count(pool, w, keep, indptr):
+    """Write the indptr of the entries of w that are kept and not 0; its first is 0."""
     blocks = -(-len(w) // rows_per_block(w.shape[1]))
-    parallel(pool, _count_block, blocks, (w, keep, counts), w.size // 2)
-    indptr = np.zeros(len(w) + 1, np.int64)
+    parallel(pool, _count_block, blocks, (w, keep, indptr[1:]), w.size // 2)
     for r in range(len(w)):
-        indptr[r + 1] = indptr[r] + counts[r]
-    return indptr
+        indptr[r + 1] += indptr[r]
 
 
 @njit

@@ -28,16 +28,14 @@ def _lowest_bit(typingctx, word):
 
 
 @njit
-def _products(a_indptr, a_indices, b_indptr):
-    """Number of products in the rows of A before each, and of all in the end."""
-    before = np.empty(a_indptr.size, np.int64)
+def _products(a_indptr, a_indices, b_indptr, before):
+    """Write the number of products in the rows of A before each, and of all in the end."""
     total = before[0] = 0
     for r in range(a_indptr.size - 1):
         for p in range(_U(a_indptr[r]), _U(a_indptr[r + 1])):
             k = _U(a_indices[p])
             total += np.int64(b_indptr[k + _U(1)]) - np.int64(b_indptr[k])
         before[r + 1] = total
-    return before
 
 
 @njit
@@ -124,22 +122,34 @@ def is_valid(pool, indptr, indices, columns):
     return longest_row(pool, indptr, indices, columns) >= 0
 
 
-@njit
 def product(pool, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns):
     """indptr, indices and data of A B, in canonical form; the structures have been checked."""
-    rows = a_indptr.size - 1
-    before = _products(a_indptr, a_indices, b_indptr)
+    before, indptr = np.empty(a_indptr.size, np.int64), np.zeros(a_indptr.size, np.int64)
+    a, b = (a_indptr, a_indices), (b_indptr, b_indices)
+    _count(pool, *a, *b, columns, before, indptr)
+    indices, data = np.empty(indptr[-1], a_indices.dtype), np.empty(indptr[-1], a_data.dtype)
+    end = _fill(pool, *a, a_data, *b, b_data, columns, before, indptr, indices, data)
+    return indptr, indices[:end], data[:end]
+
+
+@njit
+def _count(pool, a_indptr, a_indices, b_indptr, b_indices, columns, before, indptr):
+    """Write how many products there are, and where the rows of the result begin at the latest."""
+    _products(a_indptr, a_indices, b_indptr, before)
     bounds = _block_bounds(before, max(_WORK, columns))
-    counts = np.empty(rows, np.int64)
-    args = (bounds, a_indptr, a_indices, b_indptr, b_indices, columns, counts)
+    args = (bounds, a_indptr, a_indices, b_indptr, b_indices, columns, indptr[1:])
     parallel(pool, _count_block, bounds.size - 1, args, 2 * before[-1])
-    indptr = np.zeros(rows + 1, np.int64)
-    for r in range(rows):
-        indptr[r + 1] = indptr[r] + counts[r]
-    indices = np.empty(indptr[-1], a_indices.dtype)
-    data = np.empty(indptr[-1], a_data.dtype)
+    for r in range(indptr.size - 1):
+        indptr[r + 1] += indptr[r]
+
+
+@njit
+def _fill(pool, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns, before, *result):
+    """Write the result; how many entries it has."""
+    indptr, indices, data = result
+    counts = np.empty(indptr.size - 1, np.int64)
+    bounds = _block_bounds(before, max(_WORK, columns))
     out = (indptr, indices, data, counts)
     args = (bounds, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, columns, out)
     parallel(pool, _sum_block, bounds.size - 1, args, 4 * before[-1])
-    end = _close_gaps(indptr, counts, indices, data)
-    return indptr, indices[:end], data[:end]
+    return _close_gaps(indptr, counts, indices, data)

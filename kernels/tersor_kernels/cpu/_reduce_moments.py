@@ -6,7 +6,6 @@ from .._jit import njit
 from ._reduce_fold import LEAF
 
 
-@njit
 def merge_moments(planes, leaves, n, skip):
     """(counts, or one for all; sums of squared deviations from the mean) of columns, float64.
 
@@ -16,14 +15,25 @@ def merge_moments(planes, leaves, n, skip):
     Two sets are one as Chan, Golub and LeVeque have it (1979), rows by halving; equal means give
     exactly 0.
     """
+    _, rows, columns = planes.shape
+    count, squares = np.empty(columns if rows > 1 or skip else 1), np.empty(columns)
+    # A compiled function that returned arrays would run Python code to make them, and go on if
+    # Ctrl-C stopped that: a SystemError.
+    _merge(planes, leaves, n, skip, count, squares)
+    return count, squares
+
+
+@njit
+def _merge(planes, leaves, n, skip, counts, results):
+    """Write what `merge_moments` returns."""
     rows, columns = planes.shape[1:]
     if rows == 1 and not skip:
-        squares = np.empty(columns)
+        counts[0] = n
         for j in range(columns):
             total = planes[0, 0, j]
             apart = planes[1, 0, j] - total * total / n
-            squares[j] = 0 if apart < 0 else apart  # NaN stays
-        return np.full(1, np.float64(n)), squares
+            results[j] = 0 if apart < 0 else apart  # NaN stays
+        return
     count, mean, squares = np.empty((3, rows, columns))
     for i in range(rows):
         leaf = i * leaves // rows
@@ -54,4 +64,4 @@ def merge_moments(planes, leaves, n, skip):
                     )
                 count[i, j] = m + other
         rows = half
-    return count[0], squares[0]
+    counts[:], results[:] = count[0], squares[0]

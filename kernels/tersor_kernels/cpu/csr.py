@@ -55,7 +55,8 @@ def sddmm(indptr, indices, a, b, out):
 def from_dense(w, keep):
     """indptr, indices and data of the entries of w that are not 0 and where `keep` is true."""
     w, keep = _plain(w), _plain(keep)
-    indptr = _csr_entries.count(workers(), w, keep)
+    indptr = np.zeros(len(w) + 1, np.int64)
+    _csr_entries.count(workers(), w, keep, indptr)
     small = max(indptr[-1], *w.shape) <= np.iinfo(np.int32).max
     indices = np.empty(indptr[-1], np.int32 if small else np.int64)
     data = np.empty(indptr[-1], w.dtype)

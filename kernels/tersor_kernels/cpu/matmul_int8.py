@@ -97,7 +97,7 @@ def pack(data, scale, zero_point, block_size):
     n, k = data.shape
     groups = starts, _ = _groups(TILE, k, block_size)
     source = Matrices(data, signed=True)
-    panels = room_for(TILE, 1, n, groups[1][-1])
+    panels = room_for.py_func(TILE, 1, n, groups[1][-1])  # as merge_moments, it returns an array
     sums = np.empty((1, starts.size - 1, padded(TILE, n)), np.int32)
     pack_weights(workers(), TILE, source.args, n, groups, panels, sums)
     block_of = starts[:-1] // block_size
