@@ -177,6 +177,10 @@ class Reduction:
         """The result of a kernel's operation over the axes, in the dtype it accumulates in."""
         return self.kernels.reduce(op, self.a, self.axes if axes is None else axes)
 
+    def rounded(self, op: str, divisor: int = 1) -> Any:
+        """The same, divided where it is in float64; in the dtype asked for if that costs less."""
+        return self.kernels.reduce(op, self.a, self.axes, self.dtype, divisor)
+
     def warn_like(
         self,
         numpy_does: Callable[[], Any],

@@ -50,8 +50,11 @@ def mean(
     if call is None:
         return precisely(np.mean, a, axis, dtype, out, options)
     large = call.a.dtype.itemsize == 8  # the sum of such integers could exceed int64
-    total = call.reduce("total" if large else "sum").astype(FLOAT64)
-    return call.finish(call.warn_like(lambda: np.mean(call.a, axis), total / call.count))
+    if call.a.dtype.kind in "biu" and not large:
+        result = call.reduce("sum").astype(FLOAT64) / call.count
+    else:
+        result = call.rounded("total" if large else "sum", call.count)
+    return call.finish(call.warn_like(lambda: np.mean(call.a, axis), result))
 
 
 @numpy_function(np.nanmean, ACCURATE)

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from ._arguments import check_flag
 from ._reduce import (
     ACCURATE,
-    FLOAT64,
     NO_VALUE,
     given,
     numpy_function,
@@ -161,7 +160,7 @@ def _accumulate(
         if ufunc is not None and type(a) is np.ndarray:
             function = ufunc.reduce  # what NumPy's function comes to
         return precisely(function, a, axis, dtype, out, options)
-    result = call.reduce(op if call.a.dtype.kind not in "biu" else op.removeprefix("nan"))
-    if result.dtype == FLOAT64:
+    result = call.rounded(op if call.a.dtype.kind not in "biu" else op.removeprefix("nan"))
+    if result.dtype.kind == "f":
         result = call.warn_like(lambda: function(call.a, axis), result)
     return call.finish(result)

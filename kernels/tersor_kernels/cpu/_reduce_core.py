@@ -24,7 +24,7 @@ from ._reduce_ops import (
 
 LANES = 16
 GROUP = 8 * LANES
-CLEAR, FOLD, RUN, NUMBER, MERGE, STORE, TOTAL = range(7)
+CLEAR, FOLD, RUN, NUMBER, MERGE, STORE, NARROW, TOTAL = range(8)
 _AHEAD = 8192  # bytes: prefetching makes runs from memory up to twice as fast
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
@@ -147,11 +147,13 @@ def _core(kind, dtype):
     NUMBER  elements are numbered within their lane: number those of lane `row` within the leaf
     MERGE   merge those that are `stride` further on
     STORE   x[offset...] = a[start...], one number each, in the dtype of the result
+    NARROW  the same of float64 divided by `rows`, as float32
     TOTAL   merge results x[0...] with those that are `stride` further on
     """
     lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), parts_of(kind, dtype)
     whole, flagged = planes_of(kind, dtype) == 1, planes_of(kind, dtype) < parts
     op, one, numbered = kind(), identity(kind, dtype), kind in ARGS
+    narrowed = whole and result is np.float64
     planes = parts + (kind in CENTRED)
     bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), dtype.itemsize
     if planes * LANES > LOCAL:
@@ -162,7 +164,7 @@ def _core(kind, dtype):
 
     @njit
     def core(job, a, size, start, x, offset, stride, rows, n, row):
-        address = x + offset * itemsize
+        address, to = x + offset * itemsize, x
         raw, out = array_at(a, bits), array_at(x, result)
         a, x = array_at(a, lane), array_at(x, dtype)
         size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
@@ -208,6 +210,11 @@ def _core(kind, dtype):
             else:
                 for j in range(n):
                     out[i + j] = a[start + j]
+        elif job == NARROW:
+            if narrowed:
+                small, divisor = array_at(to, np.float32), float(rows)
+                for j in range(n):
+                    small[i + j] = np.float32(a[start + j] / divisor)
         elif job == TOTAL:
             if whole:
                 for j in range(n):

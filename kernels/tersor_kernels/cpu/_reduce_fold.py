@@ -28,7 +28,7 @@ from .._jit import njit
 from ._common import BLOCK
 from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
-from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NUMBER, RUN, STORE, TOTAL, core
+from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NARROW, NUMBER, RUN, STORE, TOTAL, core
 from ._reduce_gather import copier, gather
 from ._reduce_ops import (
     ARGS,
@@ -45,9 +45,7 @@ from ._reduce_ops import (
 LEAF, FEW = 4096, 64
 SMALL = 2**20  # bytes up to which contiguous rows are folded on the caller's thread: 10-25 us
 _MAX_WIDTH = 1024  # columns of a dense tile
-_HELD_BYTES = (
-    2**19
-)  # of the lanes of a wide tile: long runs of memory count more than a small cache
+_HELD_BYTES = 2**19  # of a wide tile's lanes: long runs of memory gain more than a small cache
 _RUNS_BLOCK = 65536  # elements of a block of runs
 _GATHERED = 16384  # elements that a tile copies together at a time
 _ROWS, _DENSE, _WIDE, _GATHER = range(4)
@@ -55,8 +53,9 @@ _ROWS, _DENSE, _WIDE, _GATHER = range(4)
 (
     _X, _OUT, _FLAGS,
     _CODE, _CENTRE_CODE, _COPY_CODE, _HELD, _PLANES, _LANES, _LEAVES, _PROBE, _FINAL, _NUMBERED,
-    _MODE, _WIDTH, _COLUMNS, _PLACES, _RUNS, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
-) = range(26)  # fmt: skip
+    _STORE, _DIVISOR, _MODE, _WIDTH, _COLUMNS, _PLACES, _RUNS,
+    _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
+) = range(28)  # fmt: skip
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
@@ -140,6 +139,7 @@ def _fold_leaf(args, a, o, leaf, begin, end):
     inner, width, n = at(args, _INNER), at(args, _WIDTH), at(args, _N1) * at(args, _N2)
     code, planes, leaves = at(args, _CODE), at(args, _PLANES), at(args, _LEAVES)
     flags, flagged = array_at(at(args, _FLAGS), np.uint8), at(args, _FINAL) >= 0
+    store, divisor = at(args, _STORE), at(args, _DIVISOR)
     first_plane = 1 if at(args, _NUMBERED) and leaves == 1 else 0
     first = leaf * LEAF
     rows = min(LEAF, n - first)
@@ -155,7 +155,7 @@ def _fold_leaf(args, a, o, leaf, begin, end):
         _fold_tile(code, a, size, args, offset, first, 0 if settled else rows, w, copy)
         for plane in range(first_plane, planes):
             to = (plane * leaves + leaf) * at(args, _OUTER) * inner + o * inner + c
-            call(code, (STORE, a, size, plane * size, at(args, _OUT), to, 0, 0, w, 0))
+            call(code, (store, a, size, plane * size, at(args, _OUT), to, 0, divisor, w, 0))
         if flagged and w == 1 and array_at(a, np.uint8)[_u(0)] == at(args, _FINAL):
             flags[result] = 1
 
@@ -246,10 +246,11 @@ class Fold(NamedTuple):
         return out
 
 
-def plan_fold(kind, dtype, place):
+def plan_fold(kind, dtype, place, final=None, divisor=1):
     """The Fold of elements at `place`.
 
     place : (outer, its stride, n1, its stride, n2, its stride, inner, its stride), in elements.
+    final : float32 if results of one leaf in float64 shall be divided and stored as that
     """
     outer, so, n1, s1, n2, s2, inner, si = place
     n = n1 * n2
@@ -270,6 +271,8 @@ def plan_fold(kind, dtype, place):
     else:
         mode, width = _GATHER, 512 if n > FEW else min(_GATHERED // n, _MAX_WIDTH)
         width = 1 if alone else min(inner, width)
+    narrow = leaves == planes == 1 and result_type(kind, dtype) is np.float64
+    narrow = narrow and final == np.float32
     columns = min(inner, max(1, BLOCK // (leaf * width)) * width)
     places = max(1, BLOCK // (leaf * columns)) if columns == inner and leaves == 1 else 1
     runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
@@ -286,6 +289,8 @@ def plan_fold(kind, dtype, place):
         LEAF if kind is LogSumExp else 1,
         SETTLED.get(kind, -1),
         kind in ARGS,
+        NARROW if narrow else STORE,
+        divisor,
         mode,
         width,
         columns,
@@ -299,6 +304,6 @@ def plan_fold(kind, dtype, place):
         scratch=8 * held * min(lanes, leaf) * width + copied * dtype.itemsize,
         work=n * outer * inner * dtype.itemsize // 32 * (16 if kind is LogSumExp else 1),
         shape=(planes, leaves, outer, inner),
-        dtype=result_type(kind, dtype),
+        dtype=np.float32 if narrow else result_type(kind, dtype),
         settles=kind in SETTLED,
     )

@@ -27,16 +27,16 @@ def _copier(dtype):
             ahead, step = max(_AHEAD, _SIDE * ps * size), max(64, ps * size)
             while r + _SIDE <= m and (r + _SIDE - 1) * ps + last <= end:
                 part = source + r * ps * size
-                for row in range(part + ahead, part + ahead + _SIDE * ps * size, step):
-                    for line in range(row, row + min(step, n * size), 64):
+                for later in range(part + ahead, part + ahead + _SIDE * ps * size, step):
+                    for line in range(later, later + min(step, n * size), 64):
                         prefetch(line)
                 for j in range(0, n, _SIDE):
                     to = target + (r + j * qt) * size
                     transpose(dtype, _SIDE, part + j * size, ps * size, to, qt * size, n - j)
                 r += _SIDE
         ahead = (ps if m > 1 else n * pt) * size
-        for r in range(r, m):
-            part, to = source + r * ps * size, target + r * qs * size
+        for row in range(r, m):
+            part, to = source + row * ps * size, target + row * qs * size
             for line in range(0, n * abs(pt) * size, 64):
                 prefetch(part + ahead + (line if pt > 0 else -line))
             a, b = array_at(part, dtype), array_at(to, dtype)

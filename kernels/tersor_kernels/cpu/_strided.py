@@ -1,4 +1,4 @@
-"""Blocks of entries copied from one stride to another as SIMD values; memory is given by address."""
+"""Blocks of entries copied between strides as SIMD values; memory is given by address."""
 
 from llvmlite import ir
 from numba import types

@@ -46,14 +46,15 @@ class _Step(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # a plan costs 5 us, looking it up 0.5
-def _step(op, dtype, shape, strides, axes):
+def _step(op, dtype, shape, strides, axes, final=None, divisor=1):
     strides = [stride // dtype.itemsize for stride in strides]
     if is_any_order(OPS[op], dtype):
         group, rest = tuple(sorted(axes, key=lambda axis: -abs(strides[axis]))), ()
     else:
         group, rest = last_group(shape, axes)
     place, order, moved = locate(shape, strides, group)
-    fold, kept = plan_fold(OPS[op], dtype, place), sorted(order)
+    final = None if rest else final
+    fold, kept = plan_fold(OPS[op], dtype, place, final, divisor), sorted(order)
     shape = (*fold.shape[:2], *(shape[axis] for axis in order))
     transposed = None if order == kept else (0, 1, *(2 + order.index(axis) for axis in kept))
     return _Step(fold, moved, shape, transposed, tuple(kept.index(axis) for axis in rest))
@@ -73,8 +74,12 @@ def _rows(op, dtype, shape, axes):
     return row_folder(OPS[op], read_as), n, kept, rest
 
 
-def reduce(op, x, axes):
-    """`op`, a name of OPS, over `axes`: floats in float64, or their own dtype if it is exact."""
+def reduce(op, x, axes, final=None, divisor=1):
+    """`op`, a name of OPS, over `axes`: floats in float64, or their own dtype if it is exact.
+
+    final : dtype to which the caller will round what is in float64; it may be done here
+    divisor : integer by which what is in float64 is divided
+    """
     dtype = x.dtype
     if dtype.kind == "b":
         op = _OF_BOOL.get(op, op)
@@ -91,10 +96,12 @@ def reduce(op, x, axes):
         result = fold_rows(folder, x, shape, n)
     else:
         x = usable(x)
-        step = _step(op, x.dtype, x.shape, x.strides, axes)
+        step = _step(op, x.dtype, x.shape, x.strides, axes, final, divisor)
         result, rest = step(x)[0, 0], step.rest
     if rest:
-        return reduce(following, result, rest)
+        return reduce(following, result, rest, final, divisor)
+    if divisor != 1 and result.dtype == np.float64:
+        return result / divisor
     if following in ("any", "all"):
         return result.view(np.bool_)
     if dtype.kind == "u" and op in ("sum", "prod"):

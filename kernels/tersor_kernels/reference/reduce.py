@@ -25,8 +25,11 @@ _SIMPLE = {
 }
 
 
-def reduce(op, x, axes):
-    """`op` over `axes`: floats in float64, or their own dtype if it is exact."""
+def reduce(op, x, axes, final=None, divisor=1):
+    """`op` over `axes`: floats in float64, then divided, or their own dtype if it is exact.
+
+    final : the dtype to which the caller will round it
+    """
     x = _plain(x)
     if op in _SIMPLE:
         return np.asarray(_SIMPLE[op](x, axes))
@@ -40,7 +43,7 @@ def reduce(op, x, axes):
     exact = op != "total" and x.dtype.kind in "iub"
     with np.errstate(all="ignore"):
         result = (np.prod if product else np.sum)(x, axes, None if exact else np.longdouble)
-        return np.asarray(result) if exact else np.asarray(result, np.float64)
+        return np.asarray(result) if exact else np.asarray(result, np.float64) / divisor
 
 
 def exact_sum(x, axes, dtype):
