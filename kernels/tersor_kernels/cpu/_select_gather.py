@@ -3,7 +3,6 @@
 from functools import cache
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -12,6 +11,7 @@ from ._common import BLOCK
 from ._native import address, at, data_of, run_blocks
 from ._parallel import workers
 from ._select_lanes import copy, pointer, size_of
+from ._strided import transpose
 
 # A copy takes up to this share of the input, but then not less than so many bytes.
 _SHARE, _BYTES = 8, 2**25
@@ -112,13 +112,13 @@ def _gather_tile(dtype):
             for c in range(0, first, large):
                 for r in range(0, row, large):
                     target = out + (r * n + c) * size
-                    transpose(dtype, large, x + r * size + c * sn, sn, target, n * size)
+                    transpose(dtype, large, x + r * size + c * sn, sn, target, n * size, large)
         elif si == size and min(rows, width) >= small:
             row, first = rows - rows % small, width - width % small
             for c in range(0, first, small):
                 for r in range(0, row, small):
                     target = out + (r * n + c) * size
-                    transpose(dtype, small, x + r * size + c * sn, sn, target, n * size)
+                    transpose(dtype, small, x + r * size + c * sn, sn, target, n * size, small)
         _copy_rows(dtype, x, out, 0, row, first, width, si, sn, n * size)
         _copy_rows(dtype, x, out, row, rows, 0, width, si, sn, n * size)
         return 0
@@ -151,35 +151,3 @@ def _move(typingctx, dtype, source, target):
         return context.get_dummy_value()
 
     return types.void(dtype, types.int64, types.int64), codegen
-
-
-@intrinsic(prefer_literal=True)
-def transpose(typingctx, dtype, side, x, step, out, out_step):
-    """Copy a square block: row i of `x`, each `step` bytes after the last, is column i of `out`."""
-    number = side.literal_value
-
-    def codegen(context, builder, sig, args):
-        _, _, x, step, out, out_step = args
-        kind = ir.VectorType(context.get_value_type(dtype.dtype), number)
-        index = ir.VectorType(ir.IntType(32), number)
-        rows = []
-        for i in range(number):
-            place = builder.add(x, builder.mul(step, ir.Constant(step.type, i)))
-            rows.append(builder.load(pointer(builder, place, kind), align=1))
-        half = number // 2
-        low = ir.Constant(index, [i // 2 + number * (i % 2) for i in range(number)])
-        high = ir.Constant(index, [half + i // 2 + number * (i % 2) for i in range(number)])
-        stages = number.bit_length() - 1
-        for _ in range(stages):  # a perfect shuffle of rows and entries
-            rows = [
-                builder.shuffle_vector(a, b, order)
-                for a, b in zip(rows[:half], rows[half:], strict=True)
-                for order in (low, high)
-            ]
-        for i, row in enumerate(rows):
-            place = builder.add(out, builder.mul(out_step, ir.Constant(out_step.type, i)))
-            builder.store(row, pointer(builder, place, kind), align=1)
-        return context.get_dummy_value()
-
-    i = types.int64
-    return types.void(dtype, side, i, i, i, i), codegen
