@@ -206,6 +206,26 @@ for call in range(3):  # the helper is saved, then the kernel
     assert run(folder, CALL) == "30 1"
 
 
+def test_ctrl_c_waits_for_the_compiler(package):
+    folder, _ = package
+    stopped = """
+import signal
+from numba.core.compiler import CompilerBase
+from tersor_kernels.cpu.demo import scaled
+compile_extra = CompilerBase.compile_extra
+def stop(*args):
+    signal.raise_signal(signal.SIGINT)
+    return compile_extra(*args)
+CompilerBase.compile_extra = stop
+try:
+    scaled(10)
+except KeyboardInterrupt:
+    print(len(scaled.overloads), scaled(10), signal.getsignal(signal.SIGINT).__name__)
+"""
+    assert run(folder, stopped) == "1 20 default_int_handler"
+    assert run(folder, CALL) == "20 1"
+
+
 @pytest.mark.parametrize("suffix", ["nbc", "nbi"])
 def test_a_damaged_file_is_no_error(package, suffix):
     folder, _ = package

@@ -4,8 +4,10 @@ import functools
 import hashlib
 import os
 import pickle
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -41,6 +43,24 @@ def _contents(value: Any) -> Any:
         place = function.__module__, function.__qualname__, code.co_firstlineno, code.co_code
         return *place, *map(_contents, cells)
     return dumps(value)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end: in the midst of compiling, it leaves Numba unable to compile."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    if not callable(handler):  # nothing would be raised here
+        yield
+        return
+    caught: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *args: caught.append(args))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            handler(*caught[0])
 
 
 class _CacheFile(IndexDataCacheFile):  # type: ignore[misc]
@@ -85,6 +105,7 @@ def njit(
         return functools.partial(njit, cache=cache, **options)
     options = {"fastmath": False, "forceinline": False, **options}
     dispatcher = numba.njit(function, error_model="numpy", **options)
+    dispatcher.compile = _uninterrupted()(dispatcher.compile)
     if not cache:
         return dispatcher
     try:
