@@ -1,5 +1,6 @@
 """Fixtures: every test that takes `backend` runs on each backend, skipped where it can not."""
 
+import signal
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +8,10 @@ import pytest
 
 import tersor
 from tersor._backends import BACKENDS
+
+# What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=[b.name for b in BACKENDS if b.owns(np.empty(0))])
