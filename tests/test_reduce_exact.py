@@ -236,8 +236,7 @@ def test_overflow_warns_once_the_result_does(dtype, n, backend):
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("n", [4, 40, 5000, 200_000])
 def test_nan_and_infinities(dtype, n, backend):
-    if backend == "reference" and n > 5000:
-        pytest.skip("slow")
+    n = min(n, 5000) if backend == "reference" else n  # it adds fractions
     x = np.ones(n).astype(dtype)
     x[n // 2] = np.inf
     assert tersor.sum(x, exact=True, backend=backend) == np.inf

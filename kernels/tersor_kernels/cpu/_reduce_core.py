@@ -82,14 +82,14 @@ def _fold_rest(op, a, dtype, x, i, address, itemsize, rest, row):
     x6 = array_at(address + 6 * step if full > 6 else spare, dtype)
     for j in range(lanes):
         value = load(op, a, lanes, j)
-        value = _step(op, a, lanes, j, value, x0[j], row + 0, j + _u(0) < rest)
-        value = _step(op, a, lanes, j, value, x1[j], row + 1, j + _u(16) < rest)
-        value = _step(op, a, lanes, j, value, x2[j], row + 2, j + _u(32) < rest)
-        value = _step(op, a, lanes, j, value, x3[j], row + 3, j + _u(48) < rest)
-        value = _step(op, a, lanes, j, value, x4[j], row + 4, j + _u(64) < rest)
-        value = _step(op, a, lanes, j, value, x5[j], row + 5, j + _u(80) < rest)
-        value = _step(op, a, lanes, j, value, x6[j], row + 6, j + _u(96) < rest)
-        value = _step(op, a, lanes, j, value, last[j], row + 7, j + _u(112) < rest)
+        value = _step(op, a, lanes, j, value, x0[j], row, j < rest)
+        value = _step(op, a, lanes, j, value, x1[j], row + 1, j + lanes < rest)
+        value = _step(op, a, lanes, j, value, x2[j], row + 2, j + _u(2) * lanes < rest)
+        value = _step(op, a, lanes, j, value, x3[j], row + 3, j + _u(3) * lanes < rest)
+        value = _step(op, a, lanes, j, value, x4[j], row + 4, j + _u(4) * lanes < rest)
+        value = _step(op, a, lanes, j, value, x5[j], row + 5, j + _u(5) * lanes < rest)
+        value = _step(op, a, lanes, j, value, x6[j], row + 6, j + _u(6) * lanes < rest)
+        value = _step(op, a, lanes, j, value, last[j], row + 7, j + _u(7) * lanes < rest)
         store(op, a, lanes, j, value)
 
 

@@ -278,6 +278,8 @@ def plan_fold(kind, dtype, place, final=None, divisor=1):
     runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
     blocks = -(-outer // places) * -(-leaves // runs) * -(-inner // columns)
     copied = min(leaf * width, max(_GATHERED, GROUP * width)) if mode == _GATHER else 0
+    apart = min([abs(s) for m, s in ((n1, s1), (n2, s2), (inner, si)) if m > 1], default=1)
+    reach = min(64, apart * dtype.itemsize) or dtype.itemsize  # bytes read for an element
     constants = [
         core(kind, dtype)[0],
         core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
@@ -302,7 +304,7 @@ def plan_fold(kind, dtype, place, final=None, divisor=1):
         constants=np.array(constants, np.int64),
         blocks=blocks,
         scratch=8 * held * min(lanes, leaf) * width + copied * dtype.itemsize,
-        work=n * outer * inner * dtype.itemsize // 32 * (16 if kind is LogSumExp else 1),
+        work=n * outer * inner * reach // 32 * (16 if kind is LogSumExp else 1),
         shape=(planes, leaves, outer, inner),
         dtype=np.float32 if narrow else result_type(kind, dtype),
         settles=kind in SETTLED,

@@ -35,9 +35,10 @@ def _copier(dtype):
                     transpose(dtype, _SIDE, part + j * size, ps * size, to, qt * size, n - j)
                 r += _SIDE
         ahead = (ps if m > 1 else n * pt) * size
+        reach = n * abs(pt) * size if abs(pt) * size < 64 else 0  # a CPU has many misses under way
         for row in range(r, m):
             part, to = source + row * ps * size, target + row * qs * size
-            for line in range(0, n * abs(pt) * size, 64):
+            for line in range(0, reach, 64):
                 prefetch(part + ahead + (line if pt > 0 else -line))
             a, b = array_at(part, dtype), array_at(to, dtype)
             # Steps that are known to the compiler make loops of vector code.
