@@ -309,10 +309,10 @@ def test_philox_gives_the_published_words():
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**64 - 1])
 def test_philox_words_of_the_kernel(seed):
     words = np.empty(64, np.uint32)
-    fill_words(np.uint64(seed), 0, words)
-    assert_identical(words, philox_words(seed, 64).astype(np.uint32))
+    fill_words(np.uint64(seed), 0, np.zeros(1, np.int64), 64, words)
+    assert_identical(words, philox_words(seed, np.arange(64)).astype(np.uint32))
     first = 2**32 - 3  # the counter goes past 32 bits
-    fill_words(np.uint64(seed), first, words)
+    fill_words(np.uint64(seed), 0, np.array([4 * first]), 64, words)
     key = (seed & 0xFFFFFFFF, seed >> 32)
     for i in (0, 2, 3, 15):
         low, high = (first + i) & 0xFFFFFFFF, (first + i) >> 32
@@ -344,9 +344,50 @@ def test_stochastic_rounding_by_its_definition(backend):
         x, axis=0, scale=scale, rounding="stochastic", seed=2**40 + 7, backend=backend
     )
     v = x / scale[:, None]
-    u = (philox_words(2**40 + 7, x.size) >> 8).reshape(x.shape) / 2**24
+    u = (philox_words(2**40 + 7, np.arange(x.size)) >> 8).reshape(x.shape) / 2**24
     want = np.floor(v) + (u < (v - np.floor(v)).astype(np.float64))
     assert_identical(q.data, np.clip(want, -127, 127).astype(np.int8))
+
+
+def test_pieces_are_rounded_as_the_whole_is(backend):
+    x = hostile("normal", (40, 1003)) * 50
+    options = {"scale": 1.0, "rounding": "stochastic", "seed": 5, "backend": backend}
+    whole = tersor.quantize(x, **options).data
+    for a, b in ((0, 7), (7, 8), (8, 40)):
+        rows = tersor.quantize(x[a:b], offset=a * 1003, **options)
+        assert_identical(rows.data, whole[a:b])
+        for c, d in ((0, 501), (501, 1003)):
+            numbers = np.arange(a, b) * 1003 + c
+            q = tersor.quantize(x[a:b, c:d], offset=numbers, **options)
+            assert_identical(q.data, whole[a:b, c:d])
+            values, _ = tersor.fake_quantize(x[a:b, c:d], offset=numbers, **options)
+            assert_identical(values, whole[a:b, c:d].astype(np.float32))
+    far = tersor.quantize(x[0], offset=2**40 + 3, **options).data
+    assert_identical(far[5:], tersor.quantize(x[0, 5:], offset=2**40 + 8, **options).data)
+    assert tersor.quantize(x[:0], offset=np.zeros(0, int), **options).data.shape == (0, 1003)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [{}, {"axis": 1}, {"block_size": 4}, {"scale": 0.1}])
+def test_out(backend, dtype, options):
+    x = hostile("nan", (6, 11))
+    x[np.isinf(x)] = 1
+    q = tersor.quantize(x, dtype=dtype, **options, backend=backend)
+    with guarded(q.data.shape, q.data.dtype) as out:
+        got = tersor.quantize(x, dtype=dtype, **options, out=out, backend=backend)
+        assert got.data is out
+    assert_identical(out, q.data)
+    assert_identical(got.scale, q.scale)
+    strided = np.zeros((12, q.data.shape[1]), q.data.dtype)[::2]
+    assert tersor.quantize(x, dtype=dtype, **options, out=strided, backend=backend).data is strided
+    assert_identical(strided, q.data)
+    with pytest.raises(ValueError, match="x must not be NaN"):
+        tersor.quantize(x, dtype=dtype, **options, out=strided, nan="raise", backend=backend)
+    assert_identical(strided, q.data)  # nothing was written
+    if dtype == "int8":
+        over = x.view(np.int8)[:, :11]  # what is written first is still to be read
+        tersor.quantize(x, **options, out=over, backend=backend)
+        assert_identical(over, q.data)
 
 
 # Quantize and back.
@@ -545,6 +586,14 @@ X = np.ones((3, 4), np.float32)
             r"seed must be in 0..2\*\*64-1, got -1",
         ),
         ({"seed": 1.5, "rounding": "stochastic"}, TypeError, "seed must be an int, got 1.5"),
+        ({"offset": 3}, ValueError, "offset needs rounding='stochastic'"),
+        (
+            {"offset": [1, 2], "rounding": "stochastic"},
+            ValueError,
+            r"offset must have shape \(\) or \(3,\), got \(2,\)",
+        ),
+        ({"offset": -1, "rounding": "stochastic"}, ValueError, r"offset must be in 0\.\.4611"),
+        ({"offset": 1.0, "rounding": "stochastic"}, TypeError, "offset must be integers, got fl"),
         ({"compat": "tf"}, ValueError, "compat must be None, 'onnx', 'torch'"),
         ({"compat": "onnx", "rounding": "stochastic"}, ValueError, "has no compat, got 'onnx'"),
         ({"compat": "compressed-tensors", "dtype": "uint8"}, ValueError, "must be int8 or int4"),
@@ -614,6 +663,10 @@ def test_errors_of_arrays():
     read_only.flags.writeable = False
     with pytest.raises(ValueError, match="out must be writeable"):
         tersor.dequantize(q, out=read_only)
+    with pytest.raises(ValueError, match=r"out must have shape \(3, 2\), got \(3, 4\)"):
+        tersor.quantize(X, dtype="int4", out=np.empty((3, 4), np.uint8))
+    with pytest.raises(TypeError, match="out must have dtype int8, got uint8"):
+        tersor.quantize(X, out=np.empty((3, 4), np.uint8))
 
 
 @settings(max_examples=60, deadline=None)
@@ -667,3 +720,62 @@ def test_torch_tensors_in_and_out():
     values, mask = tersor.fake_quantize(x)
     assert mask.dtype == torch.bool and values.dtype == torch.float32
     assert tersor.Calibrator().update(x).scale == x.abs().max().numpy() / np.float32(127)
+
+
+# The quotient without a division.
+
+
+def hard_quotients(rng, n):
+    """x and scale whose quotient is as near as can be to the middle between two float32, of which
+    one is a tie between integers: x / scale = (2 k + 1) / 2 up or down by half a unit."""
+    for _ in range(n):
+        k = int(rng.integers(0, 250))
+        shift = 25 - (2 * k + 1).bit_length()
+        for side in (-1, 1):
+            middle = ((2 * k + 1) << shift) + side  # 25 bits (24 below a power of two)
+            for residue in (-3, -1, 1, 3):
+                for bits in (24, 25):
+                    scale = residue * pow(middle, -1, 1 << bits) % (1 << 24)
+                    x, left = divmod(middle * scale, 1 << bits)
+                    x += left > 1 << (bits - 1)
+                    if scale >> 23 == 1 and x.bit_length() <= 24:
+                        # k + 1/2 is (2 k + 1) << shift units of 2**-(shift + 1)
+                        yield float(np.ldexp(float(x), bits - shift - 1)), float(scale)
+
+
+def test_quotients_are_those_of_division(backend):
+    rng = np.random.default_rng(7)
+    pairs = list(hard_quotients(rng, 300))
+    assert len(pairs) > 500
+    near = 0
+    for x, scale in pairs:
+        for power in (0, -40, 30):
+            s = np.float32(scale) * np.float32(2.0**power)
+            x32 = np.float32(x * 2.0**power)
+            three = np.array([np.nextafter(x32, 0), x32, np.nextafter(x32, np.float32(np.inf))])
+            want = np.clip(np.rint(three / s), 0, 255).astype(np.uint8)
+            got = tersor.quantize(three, dtype="uint8", scale=s, symmetric=False, backend=backend)
+            assert_identical(got.data, want)
+        exact = x / scale
+        near += abs(exact - np.rint(exact)) > 0.5 - 2**-15
+    assert near > len(pairs) // 2  # so that the cases are hard
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent", [-140, -61, -60, -3, 0, 60, 61, 119])
+def test_ties_of_every_scale(backend, dtype, exponent):
+    rng = np.random.default_rng(8)
+    scales = (1 + rng.random(20)).astype(dtype) * dtype(2.0**exponent)
+    for scale in scales:
+        ties = ((np.arange(-128, 128) + 0.5) * np.float64(scale)).astype(dtype)
+        x = np.concatenate(
+            [ties, np.nextafter(ties, dtype(0)), np.nextafter(ties, np.copysign(np.inf, ties))]
+        )
+        with np.errstate(over="ignore"):
+            want = np.clip(np.rint(x / scale), -127, 127).astype(np.int8)
+        assert_identical(tersor.quantize(x, scale=scale, backend=backend).data, want)
+        rows = tersor.quantize(x[None], scale=[scale], axis=0, backend=backend)
+        assert_identical(rows.data[0], want)
+        _, mask = tersor.fake_quantize(x, scale=scale, backend=backend)
+        with np.errstate(over="ignore"):
+            assert_identical(mask, np.abs(np.rint(x / scale)) <= 127)

@@ -28,6 +28,8 @@ def as_index(value: Any, name: str) -> int:
 
 def as_number(value: Any, name: str) -> float:
     """`value`, which may be a 0-d array, as an int or float, exactly; TypeError for other types."""
+    if type(value) is float:
+        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, Integral) and not isinstance(value, bool):

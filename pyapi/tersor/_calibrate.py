@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any, Self
 
 import numpy as np
@@ -192,7 +193,7 @@ def check_method(method: str, percentile: float) -> None:
 
 def check_finite(*ends: Any) -> None:
     """ValueError if the data whose ends (or scales) these are had an infinity."""
-    if not all(np.isfinite(end).all() for end in ends):
+    if not all(isfinite(end) if end.ndim == 0 else np.isfinite(end).all() for end in ends):
         raise ValueError("x must be finite where its scale is fitted, got an infinity")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 _NATIVE = {np.dtype(name) for name in ("float16", "float32", "float64")}
+_NAMES = {np.dtype(code): np.dtype(code).name for code in "?bhilqBHILQefd"}
 
 
 def bfloat16() -> Any:
@@ -17,9 +18,14 @@ def bfloat16() -> Any:
     return bfloat16
 
 
+def name_of(dtype: Any) -> str:
+    """dtype.name, which takes NumPy a microsecond to find."""
+    return _NAMES.get(dtype) or str(dtype.name)
+
+
 def as_float(x: Any, name: str) -> Any:
     """`x` if its dtype is one of FLOATS in native byte order; integers and bools as float64."""
-    if x.dtype in _NATIVE:  # asking for dtype.name takes NumPy a microsecond
+    if x.dtype in _NATIVE:
         return x
     if x.dtype.name in FLOATS:
         return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))

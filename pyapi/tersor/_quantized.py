@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from math import prod
+from math import inf, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,11 +86,10 @@ class QuantizedArray:
             if self.axis is None:
                 raise ValueError(f"block_size={self.block_size} needs an axis, got None")
         as_index(self.nan_count, "nan_count")
-        kind, data_shape = INTEGERS[self.dtype], self.shape
+        kind = INTEGERS[self.dtype]
         byte = np.dtype(kind.storage).name
-        if kind.bits == 4 and data_shape:
-            data_shape = (*data_shape[:-1], -(-data_shape[-1] // 2))
-        _check_part(self.data, "data", data_shape, ("uint8" if kind.bits == 4 else byte,))
+        shape, dtype = data_of(self.shape, kind)
+        _check_part(self.data, "data", shape, (dtype.name,))
         scales = scale_shape(self.shape, self.axis, self.block_size)
         _check_part(self.scale, "scale", scales, FLOATS)
         if self.zero_point is not None:
@@ -132,6 +131,20 @@ class QuantizedArray:
         return f"QuantizedArray(shape={self.shape}, dtype={self.dtype!r}{of}, nbytes={self.nbytes})"
 
 
+def data_of(shape: tuple[int, ...], kind: Integer) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of the integers of an array of `shape`, as stored."""
+    if kind.bits == 8:
+        return shape, np.dtype(kind.storage)
+    return (*shape[:-1], *(-(-n // 2) for n in shape[-1:])), np.dtype(np.uint8)
+
+
+def quantized(data: Any, scale: Any, zero_point: Any, **fields: Any) -> QuantizedArray:
+    """A QuantizedArray of parts that are known to fit: checking them takes longer than a kernel."""
+    q = object.__new__(QuantizedArray)
+    q.__dict__.update(fields, data=data, scale=scale, zero_point=zero_point)
+    return q
+
+
 def _check_part(x: Any, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
     """Raise unless `x` is an array, which may be a tensor, of `shape` and one of `dtypes`."""
     if not (hasattr(x, "dtype") and hasattr(x, "shape")):
@@ -156,13 +169,20 @@ def scale_shape(
 
 def check_scale(scale: Any) -> None:
     """ValueError unless all of array `scale` is positive and finite."""
+    if scale.ndim == 0 and 0 < scale.item() < inf:
+        return
     wrong = scale[~(np.isfinite(scale) & (scale > 0))]
     if wrong.size:
         raise ValueError(f"scale must be positive and finite, got {wrong[0]!s}")
 
 
+_NATIVE = {name: np.dtype(name) for name in ("float16", "float32", "float64")}
+
+
 def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
     """The NumPy dtype of one of FLOATS; TypeError naming the argument otherwise."""
+    if isinstance(dtype, str) and dtype in _NATIVE:
+        return _NATIVE[dtype]
     try:
         is_short = isinstance(dtype, str) and dtype == "bfloat16"
         result: np.dtype[Any] = np.dtype(bfloat16() if is_short else dtype)

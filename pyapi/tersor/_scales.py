@@ -7,6 +7,7 @@ compressed_tensors.quantization's calculate_qparams; torchao.quantization.quant_
 """
 
 from importlib import import_module
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,10 +85,13 @@ class Scheme(NamedTuple):
 
     def given(self, scale: Any, zero_point: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """Scale and zero point that a caller gave, as arrays of `shape`, the scale of `dtype`."""
-        scale = as_array(scale, "scale")
-        if scale.dtype.kind not in "iu" and scale.dtype.name not in FLOATS:
-            raise TypeError(f"scale must be {', '.join(FLOATS)} or integers, got {scale.dtype}")
-        scale = _broadcast(scale, "scale", shape).astype(dtype)
+        if shape == () and type(scale) in (float, np.float32) and 0 < scale < 1e38:
+            scale = np.asarray(dtype.type(scale))
+        else:
+            scale = as_array(scale, "scale")
+            if scale.dtype.kind not in "iu" and scale.dtype.name not in FLOATS:
+                raise TypeError(f"scale must be {', '.join(FLOATS)} or integers, got {scale.dtype}")
+            scale = _broadcast(scale, "scale", shape).astype(dtype)
         check_scale(scale)
         if zero_point is None:
             if self.middle == 0 or not self.symmetric:
@@ -102,8 +106,20 @@ class Scheme(NamedTuple):
         return scale, _broadcast(zero_point, "zero_point", shape).astype(self.kind.storage)
 
 
+_SCHEMES: dict[tuple[Any, ...], Scheme] = {}  # of legal arguments
+
+
 def scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
     """The Scheme of what a caller gave; TypeError or ValueError naming the argument."""
+    if type(dtype) is str and type(symmetric) is bool and type(compat) in (str, NoneType):
+        key = dtype, symmetric, compat
+        if key not in _SCHEMES:
+            _SCHEMES[key] = _scheme_of(*key)
+        return _SCHEMES[key]
+    return _scheme_of(dtype, symmetric, compat)
+
+
+def _scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
     try:
         name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
     except (TypeError, ValueError):

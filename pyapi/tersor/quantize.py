@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from operator import is_
 from secrets import randbits
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ._arguments import as_index, check_one_of
+from ._arguments import as_index, check_one_of, check_out, check_range, is_room, placed
 from ._backends import array_function, as_array, kernels
 from ._calibrate import Calibrator as Calibrator
 from ._calibrate import check_finite, check_method, fitted_range
-from ._dtypes import as_float
+from ._dtypes import as_float, name_of
 from ._quantize_linear import dequantize_linear as dequantize_linear
 from ._quantize_linear import dynamic_quantize_linear as dynamic_quantize_linear
 from ._quantize_linear import quantize_linear as quantize_linear
 from ._quantized import QuantizedArray as QuantizedArray
+from ._quantized import data_of, quantized, scale_shape
 from ._quantized import dequantize as dequantize
-from ._quantized import scale_shape
 from ._rows import normalize_axis
 from ._scales import Scheme, scheme_of
 
@@ -39,6 +40,8 @@ def quantize(
     compat: str | None = None,
     nan: str = "zero_point",
     percentile: float = 99.99,
+    offset: int | ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
     backend: str | None = None,
 ) -> QuantizedArray:
     """Small integers q that stand for x: q = clip(round_half_even(x / scale) + zero_point).
@@ -73,7 +76,7 @@ def quantize(
         None. Needs symmetric=False.
     rounding : "half_even" or "stochastic"
         stochastic: up with a probability equal to the fraction, down else. The random number
-        depends on `seed` and the entry's place (in C order) alone: Philox4x32-10, 24 bits.
+        depends on `seed` and the number of the entry alone: Philox4x32-10, 24 bits.
     seed : int in 0..2**64-1, optional
         Of stochastic rounding. Other numbers in each call if None.
     compat : "onnx", "torch", "compressed-tensors" or "torchao", optional
@@ -84,6 +87,14 @@ def quantize(
         ValueError.
     percentile : float in (0, 100]
         For method="percentile".
+    offset : int, or array of integers of shape x.shape[:-1], optional
+        Of stochastic rounding: the number of the first entry of `x`, or of each of its rows; the
+        others follow in C order. 0 if None. Pieces of an array are rounded as the whole is where
+        their entries have the numbers that they have there.
+    out : array of integers, optional
+        Where to write the integers, `data` of the result: of the shape of `x`, but uint8 of
+        ceil(n / 2) entries along the last axis for the 4-bit dtypes. It saves a fresh array, which
+        the system has to clear: for a large one that can take half of the time.
     backend : str, optional
         Run on this backend instead of the one that owns `x`.
 
@@ -125,44 +136,45 @@ def quantize(
     >>> tersor.quantize([0.0, 1.0, 5.1], dtype="uint8", symmetric=False).zero_point
     array(0, dtype=uint8)
     """
+    rest = (rounding, seed, compat, nan, percentile, offset, out, backend)
+    are_defaults = map(
+        is_, (dtype, axis, block_size, symmetric, method, zero_point, *rest), _DEFAULTS
+    )
+    if type(x) is np.ndarray and x.dtype == np.float32 and all(are_defaults):
+        q = _shortly(x, scale)
+        if q is not None:
+            return q
     a: Any = as_float(as_array(x, "x"), "x")
     check_method(method, percentile)
-    plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
+    plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, offset, compat, nan)
     scheme, axis, block_size = plan.scheme, plan.axis, plan.block_size
     module = kernels("quantize", a, backend)
+    room = None
+    if out is not None:
+        check_out(out, *data_of(a.shape, scheme.kind))
+        room = out if scheme.kind.bits == 8 and nan != "raise" and is_room(out, a) else None
     fused = scheme.compat is None and symmetric and scheme.middle == 0 and plan.order == "divide"
+    limits = scheme.kind.storage, scheme.low, scheme.high
     if fused and method == "absmax" and scale is None and zero_point is None:
-        data, scale, nan_count = module.quantize_absmax(
-            a, axis, block_size, scheme.kind.storage, scheme.low, scheme.high
-        )
+        data, scale, nan_count = module.quantize_absmax(a, axis, block_size, *limits, room)
         check_finite(scale)
     else:
         scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, module)
-        data, nan_count = module.quantize(
-            a,
-            scale,
-            zero_point,
-            axis,
-            block_size,
-            scheme.kind.storage,
-            scheme.low,
-            scheme.high,
-            plan.order,
-            plan.seed,
-        )
+        how = plan.order, plan.seed, plan.starts, room
+        data, nan_count = module.quantize(a, scale, zero_point, axis, block_size, *limits, *how)
     if nan == "raise" and nan_count:
         raise ValueError(f"x must not be NaN with nan='raise', got {nan_count} of {a.size}")
     if scheme.kind.bits == 4:
         data = module.pack_nibbles(data)
-    return QuantizedArray(
-        data,
+    return quantized(
+        placed(data, out),
         scale,
         zero_point,
         shape=a.shape,
         dtype=scheme.name,
         axis=axis,
         block_size=block_size,
-        source_dtype=a.dtype.name,
+        source_dtype=name_of(a.dtype),
         nan_count=nan_count,
     )
 
@@ -183,6 +195,7 @@ def fake_quantize(
     compat: str | None = None,
     nan: str = "zero_point",
     percentile: float = 99.99,
+    offset: int | ArrayLike | None = None,
     backend: str | None = None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """`x` as it comes back from `quantize`, in one pass, and where its gradient goes through.
@@ -205,24 +218,50 @@ def fake_quantize(
     """
     a: Any = as_float(as_array(x, "x"), "x")
     check_method(method, percentile)
-    plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, compat, nan)
+    plan = _plan(a, dtype, axis, block_size, symmetric, rounding, seed, offset, compat, nan)
     module = kernels("quantize", a, backend)
     scale, zero_point = _parameters(a, plan, method, percentile, scale, zero_point, module)
     if nan == "raise" and (nan_count := module.min_max(a, None, None)[2]):
         raise ValueError(f"x must not be NaN with nan='raise', got {nan_count} of {a.size}")
     order = "multiply" if compat == "torch" else plan.order
+    where, limits = (plan.axis, plan.block_size), (plan.scheme.low, plan.scheme.high)
     values, mask = module.fake_quantize(
-        a,
-        scale,
-        zero_point,
-        plan.axis,
-        plan.block_size,
-        plan.scheme.low,
-        plan.scheme.high,
-        order,
-        plan.seed,
+        a, scale, zero_point, *where, *limits, order, plan.seed, plan.starts
     )
     return values, mask
+
+
+# Of quantize, but for the scale: the very objects, which other ones may only equal.
+_DEFAULTS = (
+    *("int8", None, None, True, "absmax", None),
+    *("half_even", None, None, "zero_point", 99.99, None, None, None),
+)
+
+
+def _shortly(x: NDArray[Any], scale: Any) -> QuantizedArray | None:
+    """What `quantize` makes of a float32 array with no options but a scale, without the checks of
+    the others; None where the scale is none to be taken as it is."""
+    module: Any = kernels("quantize", x)
+    if scale is None:
+        data, scale, nans = module.quantize_absmax(x, None, None, np.int8, -127, 127)
+        check_finite(scale)
+    elif type(scale) in (float, np.float32) and 1e-37 < scale < 1e37:
+        scale = np.array(scale, np.float32)
+        limits = np.int8, -127, 127
+        data, nans = module.quantize(x, scale, None, None, None, *limits, "divide", None)
+    else:
+        return None
+    return quantized(
+        data,
+        scale,
+        None,
+        shape=x.shape,
+        dtype="int8",
+        axis=None,
+        block_size=None,
+        source_dtype="float32",
+        nan_count=nans,
+    )
 
 
 class _Plan(NamedTuple):
@@ -233,6 +272,7 @@ class _Plan(NamedTuple):
     block_size: int | None
     order: str
     seed: int | None
+    starts: Any  # numbers of the first entries of rows, of stochastic rounding
 
 
 def _plan(
@@ -243,6 +283,7 @@ def _plan(
     symmetric: bool,
     rounding: str,
     seed: Any,
+    offset: Any,
     compat: str | None,
     nan: str,
 ) -> _Plan:
@@ -250,15 +291,18 @@ def _plan(
     scheme.check_source(x.dtype)
     check_one_of(nan, ("zero_point", "raise"), "nan")
     check_one_of(rounding, ("half_even", "stochastic"), "rounding")
-    order = scheme.order
+    order, starts = scheme.order, None
     if rounding == "stochastic":
         if compat is not None:
             raise ValueError(f"rounding='stochastic' has no compat, got {compat!r}")
         order, seed = "stochastic", randbits(64) if seed is None else as_index(seed, "seed")
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be in 0..2**64-1, got {seed}")
+        starts = None if offset is None else _starts(offset, x.shape)
     elif seed is not None:
         raise ValueError("seed needs rounding='stochastic'")
+    elif offset is not None:
+        raise ValueError("offset needs rounding='stochastic'")
     if block_size is not None:
         block_size = as_index(block_size, "block_size")
         if not 1 <= block_size < 2**63:
@@ -269,7 +313,18 @@ def _plan(
     axis = None if axis is None else normalize_axis(axis, x.ndim, "x")
     if order == "fma" and axis is not None:
         order = "multiply_add"
-    return _Plan(scheme, axis, block_size, order, seed)
+    return _Plan(scheme, axis, block_size, order, seed, starts)
+
+
+def _starts(offset: Any, shape: tuple[int, ...]) -> Any:
+    """The number of the first entry of all, or of each row."""
+    offset = as_array(offset, "offset")
+    if offset.dtype.kind not in "iu":
+        raise TypeError(f"offset must be integers, got {offset.dtype}")
+    if offset.shape not in ((), shape[:-1]):
+        raise ValueError(f"offset must have shape () or {shape[:-1]}, got {offset.shape}")
+    check_range(offset, 0, 2**62, "offset", "numbers of entries")
+    return np.ascontiguousarray(offset, np.int64).reshape(-1)
 
 
 def _parameters(

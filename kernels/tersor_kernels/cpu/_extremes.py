@@ -13,20 +13,29 @@ from numba.extending import overload
 from .._jit import njit
 from ._common import BLOCK, widened
 from ._layout import layout_of, shape_of_scales
+from ._native import array_at, data_of
 from ._parallel import parallel, workers
+from ._quantize_runs import PIECE, fetch_ahead
 
+INFINITY = {
+    np.dtype(f): f(np.inf).view(i) for f, i in ((np.float32, "i4"), (np.float64, "i8"))
+}  # its bits
 _COLUMNS = 1024  # two accumulators of so many entries stay in the first cache
 
 
 def min_max(x, axis, block_size):
     """Least and largest entry of all that share a scale (0 where there is none), number of NaN."""
     x = np.asarray(widened(x), order="C")
+    infinity = INFINITY[x.dtype]
+    if axis is None:
+        low, high, nans = _min_max_all(workers(), id(x), x.size, infinity)
+        return np.array(low, x.dtype), np.array(high, x.dtype), nans
     shape = shape_of_scales(x.shape, axis, block_size)
     if x.size == 0:
         return np.zeros(shape, x.dtype), np.zeros(shape, x.dtype), 0
     rows, n, group, size = layout_of(x.shape, axis, block_size)
-    integer = np.dtype(f"i{x.itemsize}").type
-    keys, infinity = x.reshape(-1).view(integer), x.dtype.type(np.inf).view(integer)
+    integer = infinity.dtype
+    keys = x.reshape(-1).view(integer)
     # What shares a scale is cut where it is large, and the pieces are folded below.
     pieces = 1
     if rows:
@@ -67,15 +76,45 @@ def _min_max_run(keys, infinity):
     integer = keys.dtype.type
     shift, magnitude = integer(8 * keys.itemsize - 1), _magnitude(keys)
     low, high, nans = magnitude, integer(~magnitude), integer(0)
-    for i in range(keys.size):
-        key = integer(keys[i] ^ integer(integer(keys[i] >> shift) & magnitude))
-        nan = key > infinity or key < integer(~infinity)
-        up = integer(~magnitude) if nan else key
-        down = magnitude if nan else key
-        high = up if up > high else high
-        low = down if down < low else low
-        nans = integer(nans + integer(nan))
+    for p in range(0, keys.size, PIECE):
+        part = keys[p : p + PIECE]
+        fetch_ahead(part)
+        for i in range(part.size):
+            key = integer(part[i] ^ integer(integer(part[i] >> shift) & magnitude))
+            nan = key > infinity or key < integer(~infinity)
+            up = integer(~magnitude) if nan else key
+            down = magnitude if nan else key
+            high = up if up > high else high
+            low = down if down < low else low
+            nans = integer(nans + integer(nan))
     return low, high, nans
+
+
+@njit
+def _min_max_all_block(b, keys, n, infinity, low, high, nans):
+    low[b], high[b], nans[b] = _min_max_run(keys[b * BLOCK : min(n, (b + 1) * BLOCK)], infinity)
+
+
+@njit
+def _min_max_all(pool, x, n, infinity):
+    """`min_max` of all `n` entries of an array given by its id(), as numbers."""
+    integer, blocks = type(infinity), (n + BLOCK - 1) // BLOCK
+    keys = array_at(data_of(x), integer)
+    lows, highs = np.empty(blocks, integer), np.empty(blocks, integer)
+    nans, count = np.empty(blocks, np.int64), 0
+    parallel(pool, _min_max_all_block, blocks, (keys, n, infinity, lows, highs, nans), n // 10)
+    magnitude = _magnitude(keys)
+    low, high = magnitude, integer(~magnitude)
+    for b in range(blocks):
+        low, high, count = min(low, lows[b]), max(high, highs[b]), count + nans[b]
+    return _float_of_key(low, magnitude), _float_of_key(high, magnitude), count
+
+
+@njit(forceinline=True)
+def _float_of_key(key, magnitude):
+    """The float of an ordered key, 0 for NaN."""
+    v = _float_of(type(magnitude)(key ^ magnitude if key < 0 else key))
+    return v if v == v else type(v)(0)
 
 
 @njit
@@ -137,10 +176,13 @@ def absmax_run(keys, infinity):
     """Largest magnitude that is not NaN."""
     integer = keys.dtype.type
     magnitude, largest = _magnitude(keys), integer(0)
-    for i in range(keys.size):
-        key = integer(keys[i] & magnitude)
-        key = key if key <= infinity else integer(0)
-        largest = key if key > largest else largest
+    for p in range(0, keys.size, PIECE):
+        part = keys[p : p + PIECE]
+        fetch_ahead(part)
+        for i in range(part.size):
+            key = integer(part[i] & magnitude)
+            key = key if key <= infinity else integer(0)
+            largest = key if key > largest else largest
     return _float_of(largest)
 
 

@@ -12,7 +12,24 @@ _LOW, _HALF = _u64(LOW), _u64(32)
 
 
 @njit
-def fill_words(seed, first, out):
+def fill_words(seed, p, starts, n, out):
+    """The words of entries p, p + 1, ... of rows of `n`; starts[r] is the number of r's first."""
+    room = np.empty(out.size + 8 if out.size else 0, np.uint32)
+    i = 0
+    while i < out.size:
+        row, c = (p + i) // n, (p + i) % n
+        count = min(out.size - i, n - c)
+        first = starts[row] + c
+        skip = first % 4
+        words = room[: (skip + count + 3) // 4 * 4]
+        _fill(seed, first // 4, words)
+        for k in range(count):  # a slice would have the code of its error compiled: 2 s
+            out[i + k] = words[skip + k]
+        i += count
+
+
+@njit
+def _fill(seed, first, out):
     """Words from number 4 * first on of the stream of a uint64 seed; out.size is a multiple of 4.
 
     One turn of the loop computes four words in 64-bit lanes, which LLVM vectorizes.

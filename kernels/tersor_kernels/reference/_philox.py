@@ -20,8 +20,8 @@ def philox(counter, key):
     return c0, c1, c2, c3
 
 
-def philox_words(seed, n):
-    """Words 0..n-1 of the stream of a 64-bit seed: word i is word i % 4 of counter i // 4."""
-    counter = np.arange(-(-n // 4), dtype=np.uint64)
+def philox_words(seed, places):
+    """Words of the stream of a 64-bit seed, by number: word i is word i % 4 of counter i // 4."""
+    counter, lane = np.divmod(np.asarray(places, np.uint64), np.uint64(4))
     words = philox((counter & LOW, counter >> 32, 0, 0), (seed & LOW, seed >> 32))
-    return np.stack(words, -1).reshape(-1)[:n]
+    return np.choose(lane.astype(np.int64), words)

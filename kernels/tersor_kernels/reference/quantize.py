@@ -66,14 +66,15 @@ def absmax_scale(absmax, largest):
     return np.where(absmax == 0, scale.dtype.type(1), scale)
 
 
-def _round_scaled(x, scale, zero, order, seed=None):
+def _round_scaled(x, scale, zero, order, seed=None, starts=None):
     """x / scale + zero, rounded half to even in one of the orders that are in use, as floats.
 
     divide: round(x / scale) + zero          multiply: round(x * (1 / scale)) + zero
     add_first: round(x / scale + zero)       multiply_add: round(x * (1 / scale) + zero)
     fma: multiply_add with one rounding to a float between product and integer, not two
-    stochastic: floor(x / scale) + zero, + 1 where the 24-bit random number of the entry's place
-    (in C order) is below 2**24 times the fraction.
+    stochastic: floor(x / scale) + zero, + 1 where the 24-bit random number of the entry is below
+    2**24 times the fraction. `starts` numbers the first entry of each row (of equal parts of x, in
+    C order), the others follow; None numbers all from 0 on.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         if order == "divide":
@@ -89,11 +90,15 @@ def _round_scaled(x, scale, zero, order, seed=None):
             return np.rint((x.astype(np.float64) * inverse + zero).astype(scale.dtype))
         v = x / scale
         floor = np.floor(v)
-        random = (philox_words(seed, x.size) >> 8).reshape(x.shape).astype(scale.dtype)
+        starts = np.zeros(1, np.int64) if starts is None else starts
+        places = starts[:, None] + np.arange(x.size // max(starts.size, 1))
+        random = (philox_words(seed, places) >> 8).reshape(x.shape).astype(scale.dtype)
         return floor + (random * scale.dtype.type(2**-24) < v - floor) + zero
 
 
-def quantize(x, scale, zero_point, axis, block_size, dtype, low, high, order, seed):
+def quantize(
+    x, scale, zero_point, axis, block_size, dtype, low, high, order, seed, starts=None, out=None
+):
     """clip(round(x / scale) + zero_point, low, high) as `dtype`, and the number of NaN.
 
     NaN becomes zero_point. How it is rounded: see `_round_scaled`.
@@ -101,24 +106,33 @@ def quantize(x, scale, zero_point, axis, block_size, dtype, low, high, order, se
     zero = _spread(_floats(zero_point, scale), x.shape, axis, block_size)
     x, scale = x.astype(scale.dtype), _spread(scale, x.shape, axis, block_size)
     nan = np.isnan(x)
-    clipped = np.clip(_round_scaled(x, scale, zero, order, seed), low, high)
-    return np.where(nan, zero, clipped).astype(dtype), int(nan.sum())
+    clipped = np.clip(_round_scaled(x, scale, zero, order, seed, starts), low, high)
+    q = np.where(nan, zero, clipped).astype(dtype)
+    return _written(q, out), int(nan.sum())
 
 
-def quantize_absmax(x, axis, block_size, dtype, low, high):
+def _written(result, out):
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def quantize_absmax(x, axis, block_size, dtype, low, high, out=None):
     """`quantize` by the scale absmax / high; also returns the scale, inf where absmax is."""
     least, largest, _ = min_max(x, axis, block_size)
     scale = absmax_scale(np.maximum(-least, largest), high)
     finite = np.where(np.isinf(scale), scale.dtype.type(1), scale)
-    q, nan_count = quantize(x, finite, None, axis, block_size, dtype, low, high, "divide", None)
+    options = (axis, block_size, dtype, low, high, "divide", None, None, out)
+    q, nan_count = quantize(x, finite, None, *options)
     return q, scale, nan_count
 
 
-def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed):
+def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed, starts=None):
     """The float that `quantize` and `dequantize` make of each entry, and where it was in range."""
     zero = _spread(_floats(zero_point, scale), x.shape, axis, block_size)
     wide, scale = x.astype(scale.dtype), _spread(scale, x.shape, axis, block_size)
-    rounded = _round_scaled(wide, scale, zero, order, seed)
+    rounded = _round_scaled(wide, scale, zero, order, seed, starts)
     clipped = np.where(np.isnan(wide), zero, np.clip(rounded, low, high))
     clipped = clipped + clipped.dtype.type(0)  # an integer has no -0.0
     with np.errstate(invalid="ignore"):  # bfloat16 warns where it compares NaN
@@ -146,11 +160,8 @@ def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     wide = np.float64 if np.float64 in (scale.dtype, dtype) else np.float32
     scale = scale.astype(wide)
     zero = _spread(_floats(zero_point, scale), q.shape, axis, block_size)
-    result = ((q.astype(wide) - zero) * _spread(scale, q.shape, axis, block_size)).astype(dtype)
-    if out is None:
-        return result
-    out[...] = result
-    return out
+    result = (q.astype(wide) - zero) * _spread(scale, q.shape, axis, block_size)
+    return _written(result.astype(dtype), out)
 
 
 def _floats(zero_point, scale):
