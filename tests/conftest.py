@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,49 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(params=[b.name for b in BACKENDS if b.owns(np.empty(0))])
+KERNELS = Path(__file__).parents[1] / "kernels/tersor_kernels"
+STEMS = sorted(p.stem for p in (KERNELS / "reference").glob("[a-z]*.py"))
+
+
+def stem_of(module):
+    """The stem that a test module is about: what it says itself, or its name."""
+    named = [
+        stem for stem in STEMS if module.__name__.rpartition(".")[2].startswith(f"test_{stem}")
+    ]
+    return getattr(module, "STEM", named[0] if named else None)
+
+
+def pytest_generate_tests(metafunc):
+    """`backend`: those of NumPy arrays, and cuda, emulated, where the stem has kernels."""
+    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "backend" not in metafunc.fixturenames or "backend" in own:
+        return
+    names = [b.name for b in BACKENDS if b.owns(np.empty(0))]
+    if (KERNELS / f"cuda/{stem_of(metafunc.module)}.cu").exists():
+        names.append(pytest.param("cuda", marks=pytest.mark.emulated))
+    metafunc.parametrize("backend", names, indirect=True)
+
+
+@pytest.fixture
 def backend(request):
-    """The name of a backend that works on NumPy arrays."""
+    """The name of a backend; test functions give all of them NumPy arrays."""
+    if request.param == "cuda":
+        request.getfixturevalue("emulated")
     return request.param
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """CuPy's stand-in in the place of CuPy, and tersor's functions put NumPy arrays on it."""
+    import ptx_emulator
+
+    if ptx_emulator.missing():
+        pytest.skip(ptx_emulator.missing())
+    import cupy_standin
+
+    cupy_standin.install(monkeypatch)
+    cupy_standin.adapt(monkeypatch)
+    return cupy_standin
 
 
 @pytest.fixture(params=[1, 2, 5])

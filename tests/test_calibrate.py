@@ -10,6 +10,7 @@ from tersor.testing import assert_identical, hostile, layouts, unchanged
 from tersor_kernels.cpu import quantize as cpu
 from tersor_kernels.reference import quantize as reference
 
+STEM = "quantize"
 METHODS = ("absmax", "percentile", "mse", "entropy")
 BIN = 2.0**-10  # the widest that a bin of the histogram can be, over the largest magnitude
 

@@ -13,9 +13,9 @@ onnx = pytest.importorskip("onnx")
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
 OPERATORS = {
-    "QuantizeLinear": tersor.quantize_linear,
-    "DequantizeLinear": tersor.dequantize_linear,
-    "DynamicQuantizeLinear": tersor.dynamic_quantize_linear,
+    "QuantizeLinear": "quantize_linear",
+    "DequantizeLinear": "dequantize_linear",
+    "DynamicQuantizeLinear": "dynamic_quantize_linear",
 }
 OUR_DTYPES = "uint8 int8 uint16 int16 uint4 int4 int32 float32 float16".split()
 RANGES = {"int8": 128, "uint8": 0, "int16": 2**15, "uint16": 0, "int4": 8, "uint4": 0}
@@ -57,11 +57,13 @@ quantizelinear_int16 quantizelinear_int4 quantizelinear_uint16 quantizelinear_ui
 
 @pytest.mark.parametrize("name", NAMES)
 def test_node_tests_of_onnx(backend, name):
+    if backend == "cuda" and name.endswith("int4"):
+        pytest.skip("CuPy has no int4 arrays")
     operator, attributes, inputs, outputs = node_cases()[f"test_{name}"]
     if "output_dtype" in attributes:
         number = attributes["output_dtype"]
         attributes = attributes | {"output_dtype": onnx.helper.tensor_dtype_to_np_dtype(number)}
-    got = OPERATORS[operator](*inputs, **attributes, backend=backend)
+    got = getattr(tersor, OPERATORS[operator])(*inputs, **attributes, backend=backend)
     got = got if isinstance(got, tuple) else (got,)
     for ours, want in zip(got, outputs, strict=True):
         assert_identical(ours, want)
@@ -70,6 +72,10 @@ def test_node_tests_of_onnx(backend, name):
 def test_python_ints_are_zero_points(backend):
     x, options = hostile("normal", (3, 4)), {"axis": 0, "backend": backend}
     for zero, dtype in ((0, None), (7, "int8"), (-300, "int16"), (3, "uint4")):
+        if backend == "cuda" and dtype == "uint4":
+            with pytest.raises(TypeError, match="CuPy has no uint4 arrays"):
+                tersor.quantize_linear(x, 0.1, zero, output_dtype=dtype, backend=backend)
+            continue
         integer = np.dtype(getattr(ml_dtypes, dtype) if dtype == "uint4" else dtype or "uint8")
         got = tersor.quantize_linear(x, 0.1, zero, output_dtype=dtype, backend=backend)
         want = tersor.quantize_linear(x, 0.1, np.array(zero).astype(integer), backend=backend)
@@ -111,6 +117,8 @@ def spread(a, shape, axis=1, block_size=0):
 
 @pytest.mark.parametrize("dtype", RANGES)
 def test_every_dtype_and_granularity(backend, dtype):
+    if backend == "cuda" and dtype.endswith("int4"):
+        pytest.skip("CuPy has no int4 arrays")
     rng = np.random.default_rng(3)
     x = hostile("normal", (5, 7)) * 2 ** int(dtype.lstrip("uint"))
     x[0, :4] = [0.5, 1.5, -0.5, 1e30]

@@ -76,7 +76,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if out.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"out must have dtype {np.dtype(dtype)}, got {out.dtype}")
-    if not out.flags.writeable:
+    if not getattr(out.flags, "writeable", True):  # CuPy's arrays all are
         raise ValueError("out must be writeable, got a read-only array")
 
 
@@ -84,7 +84,7 @@ def is_room(out: Any, *inputs: Any) -> TypeGuard[NDArray[Any]]:
     """Whether a kernel can write to `out`, an array or None, while it reads the inputs."""
     return out is not None and (
         out.flags.c_contiguous
-        and out.flags.aligned
+        and getattr(out.flags, "aligned", True)
         and out.dtype.isnative
         and not any(x is not None and np.may_share_memory(out, x) for x in inputs)
     )

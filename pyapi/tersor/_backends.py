@@ -107,6 +107,14 @@ def as_array(x: Any, name: str) -> Any:
     return array
 
 
+def beside(x: Any, value: Any) -> Any:
+    """`value`, an array or None, on the device of `x`: what the host computed for each scale."""
+    if type(x) is np.ndarray or not _is_cupy(x) or not isinstance(value, np.ndarray):
+        return value
+    with x.device:
+        return sys.modules["cupy"].asarray(value)
+
+
 def array_function(function: Callable[P, R]) -> Callable[P, R]:
     """Let `function`, written for NumPy and CuPy arrays, take torch tensors and return them.
 

@@ -226,6 +226,12 @@ def fitted_range(
 
 def groups(x: Any, axis: int | None, block_size: int | None) -> Any:
     """All that share a scale as a row of (scales, n); a last short block is filled with NaN."""
+    if x.dtype.name == "bfloat16":  # CuPy copies nothing of it but its bits
+        return _groups(x.view(np.uint16), axis, block_size, 0x7FC0).view(x.dtype)
+    return _groups(x, axis, block_size, np.nan)
+
+
+def _groups(x: Any, axis: int | None, block_size: int | None, nan: float) -> Any:
     if axis is None:
         return x.reshape(1, -1)
     if block_size is None:
@@ -233,8 +239,8 @@ def groups(x: Any, axis: int | None, block_size: int | None) -> Any:
     block_size = min(block_size, max(1, x.shape[axis]))
     short = -x.shape[axis] % block_size
     if short:
-        padding = np.full((*x.shape[:axis], short, *x.shape[axis + 1 :]), np.nan, x.dtype)
-        x = np.concatenate([x, padding], axis)
+        shape = (*x.shape[:axis], short, *x.shape[axis + 1 :])
+        x = np.concatenate([x, np.full_like(x, nan, shape=shape)], axis)
     blocks = x.shape[axis] // block_size
     x = x.reshape(*x.shape[:axis], blocks, block_size, *x.shape[axis + 1 :])
     return np.moveaxis(x, axis + 1, -1).reshape(-1, block_size)

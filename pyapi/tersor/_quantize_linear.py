@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._arguments import as_index, check_out, check_range, is_room, placed
-from ._backends import array_function, as_array, kernels
+from ._backends import array_function, as_array, beside, kernels
 from ._dtypes import as_float
 from ._quantized import check_scale, result_float, scale_shape
 from ._rows import normalize_axis
@@ -94,6 +94,8 @@ def quantize_linear(
         if output_dtype is not None:
             raise TypeError(f"output_dtype must be that of zero_point, got {name}, {zero.dtype}")
         name = zero.dtype.name
+    if name.endswith("int4") and not isinstance(a, np.ndarray):
+        raise TypeError(f"output_dtype must be of 8 or 16 bits on a GPU: CuPy has no {name} arrays")
     check_scale(s)
     dtype = _integer_dtype(name)
     check_out(out, a.shape, dtype)
@@ -222,7 +224,7 @@ def dynamic_quantize_linear(
     zero = np.asarray(np.clip(np.rint(-low / scale), 0, 255).astype(np.uint8))
     scale = np.asarray(scale, np.float32)
     y, _ = module.quantize(a, scale, zero, None, None, np.uint8, 0, 255, "divide", None)
-    return y, scale, zero
+    return y, beside(a, scale), beside(a, zero)
 
 
 def _granularity(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._arguments import as_index, check_one_of, check_out, check_range, is_room, placed
-from ._backends import array_function, as_array, kernels
+from ._backends import array_function, as_array, beside, kernels
 from ._calibrate import Calibrator as Calibrator
 from ._calibrate import check_finite, check_method, fitted_range
 from ._dtypes import as_float, name_of
@@ -168,8 +168,8 @@ def quantize(
         data = module.pack_nibbles(data)
     return quantized(
         placed(data, out),
-        scale,
-        zero_point,
+        beside(a, scale),
+        beside(a, zero_point),
         shape=a.shape,
         dtype=scheme.name,
         axis=axis,
@@ -324,7 +324,7 @@ def _starts(offset: Any, shape: tuple[int, ...]) -> Any:
     if offset.shape not in ((), shape[:-1]):
         raise ValueError(f"offset must have shape () or {shape[:-1]}, got {offset.shape}")
     check_range(offset, 0, 2**62, "offset", "numbers of entries")
-    return np.ascontiguousarray(offset, np.int64).reshape(-1)
+    return offset.astype(np.int64).reshape(-1)
 
 
 def _parameters(
