@@ -16,6 +16,7 @@ from tersor.testing import (
 )
 from tersor_kernels.cpu._common import BLOCK
 from tersor_kernels.cpu._philox import fill_words
+from tersor_kernels.cpu._stream import LARGE
 from tersor_kernels.reference._philox import philox, philox_words
 
 FLOATS = [np.float16, bfloat16, np.float32, np.float64]
@@ -779,3 +780,20 @@ def test_ties_of_every_scale(backend, dtype, exponent):
         _, mask = tersor.fake_quantize(x, scale=scale, backend=backend)
         with np.errstate(over="ignore"):
             assert_identical(mask, np.abs(np.rint(x / scale)) <= 127)
+
+
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_large_results_are_written_past_the_caches(threads, start):
+    """In whole lines, and around them the ordinary way."""
+    n = (LARGE >> 2) + 5 * BLOCK + 7
+    data = np.random.default_rng(1).integers(-127, 128, n, np.int8)
+    q = tersor.QuantizedArray(data, np.array(0.3, np.float32), shape=(n,))
+    memory = np.full(n + 16, np.float32(7))
+    out = memory[start : start + n]
+    tersor.dequantize(q, out=out)
+    assert_identical(out, q.data * np.float32(0.3))
+    assert (memory[:start] == 7).all() and (memory[start + n :] == 7).all()
+    table, scale = data[:-7].reshape(-1, BLOCK), np.full(BLOCK, 3.0, np.float32)
+    rows = tersor.QuantizedArray(table, scale, shape=table.shape, axis=1)
+    out = out[: rows.size].reshape(rows.shape)
+    assert_identical(tersor.dequantize(rows, out=out), rows.data * np.float32(3))

@@ -314,3 +314,15 @@ def test_errors_of_dynamic_quantize_linear():
         tersor.dynamic_quantize_linear([1.0, np.inf])
     with pytest.raises(ValueError, match="range whose 255th part is a float32"):
         tersor.dynamic_quantize_linear(np.array([3e38, -3e38], np.float32))
+
+
+def test_out_is_written_directly_or_through_a_copy(backend):
+    x = hostile("normal", (6, 8)) * 50
+    want = tersor.quantize_linear(x, 0.3, 7, output_dtype="int8", backend=backend)
+    strided = np.zeros((12, 8), np.int8)[::2]
+    over = x.copy()
+    for out in (strided, over.view(np.int8)[:, 24:]):  # what is written first is still to be read
+        source = over if out.base is over else x
+        got = tersor.quantize_linear(source, 0.3, 7, output_dtype="int8", out=out, backend=backend)
+        assert got is out
+        assert_identical(out, want)

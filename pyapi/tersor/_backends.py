@@ -89,6 +89,8 @@ def as_array(x: Any, name: str) -> Any:
     """
     if type(x) is np.ndarray or _is_cupy(x):
         return x
+    if isinstance(x, np.number):
+        return np.asarray(x)
     if isinstance(x, np.ndarray) and type(x) is not np.memmap:
         # A mask or a unit that a kernel would ignore must not be lost without a word.
         raise TypeError(f"{name} must be a plain array, got the subclass {_describe(x)}")

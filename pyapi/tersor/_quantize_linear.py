@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._arguments import as_index, check_out, check_range, is_room, placed
 from ._backends import array_function, as_array, beside, kernels
-from ._dtypes import as_float
+from ._dtypes import as_float, name_of
 from ._quantized import check_scale, result_float, scale_shape
 from ._rows import normalize_axis
 
@@ -22,6 +23,7 @@ _RANGES = {
     "int4": (-8, 7),
     "uint4": (0, 15),
 }
+_LARGEST = float(np.finfo(np.float32).max)
 _INT32 = {"int32": (-(2**31), 2**31 - 1)}  # of accumulators, only to be dequantized
 
 
@@ -90,23 +92,24 @@ def quantize_linear(
     name = "uint8" if output_dtype is None else _integer_name(output_dtype, "output_dtype", _RANGES)
     s, zero = _parameters(scale, zero_point, name, _RANGES)
     along, block = _granularity(a.shape, s, axis, block_size)
-    if zero is not None and zero.dtype.name != name:
+    if zero is not None and name_of(zero.dtype) != name:
         if output_dtype is not None:
             raise TypeError(f"output_dtype must be that of zero_point, got {name}, {zero.dtype}")
-        name = zero.dtype.name
+        name = name_of(zero.dtype)
     if name.endswith("int4") and not isinstance(a, np.ndarray):
         raise TypeError(f"output_dtype must be of 8 or 16 bits on a GPU: CuPy has no {name} arrays")
     check_scale(s)
     dtype = _integer_dtype(name)
     check_out(out, a.shape, dtype)
     shape = scale_shape(a.shape, along, block)
-    s = s.reshape(shape).astype(np.float64 if a.dtype == np.float64 else np.float32)
+    s = s.reshape(shape).astype(np.float64 if a.dtype == np.float64 else np.float32, copy=False)
     zero = None if zero is None else zero.reshape(shape).astype(np.int32)
     storage = np.dtype(name.replace("int4", "int8"))
+    room = out if storage == dtype and is_room(out, a, s) else None
     q, _ = kernels("quantize", a, backend).quantize(
-        a, s, zero, along, block, storage, *_RANGES[name], "divide", None
+        a, s, zero, along, block, storage, *_RANGES[name], "divide", None, None, room
     )
-    result: NDArray[Any] = placed(q.astype(dtype, copy=False), out)
+    result: NDArray[Any] = placed(q if storage == dtype else q.astype(dtype), out)
     return result
 
 
@@ -159,7 +162,7 @@ def dequantize_linear(
     name = _integer_name(a.dtype, "x", ranges)
     s, zero = _parameters(scale, zero_point, name, ranges)
     along, block = _granularity(a.shape, s, axis, block_size)
-    if zero is not None and zero.dtype.name != name:
+    if zero is not None and name_of(zero.dtype) != name:
         raise TypeError(f"zero_point must have the dtype of x, {a.dtype}, got {zero.dtype}")
     dtype = result_float(output_dtype, "output_dtype", s.dtype, out)
     check_out(out, a.shape, dtype)
@@ -210,19 +213,22 @@ def dynamic_quantize_linear(
      array(153, dtype=uint8))
     """
     a: Any = as_float(as_array(x, "x"), "x")
-    with np.errstate(over="ignore"):  # an infinity is refused below
-        a = a.astype(np.float32, copy=False)
+    if a.dtype != np.float32:
+        with np.errstate(over="ignore"):  # an infinity is refused below
+            a = a.astype(np.float32)
     module = kernels("quantize", a, backend)
     low, high, _ = module.min_max(a, None, None)
-    if not (np.isfinite(low) and np.isfinite(high)):
+    if not (isfinite(low) and isfinite(high)):
         raise ValueError("x must be finite, or its range has no scale, got an infinity")
-    low, high = np.minimum(low, np.float32(0)), np.maximum(high, np.float32(0))
-    with np.errstate(over="ignore"):
-        scale = np.float32(1) if low == high else (high - low) / np.float32(255)
-    if scale == 0 or np.isinf(scale):
+    low, high = min(low.item(), 0.0), max(high.item(), 0.0)
+    wide = high - low  # in float64, where it can not overflow
+    scale: Any = np.float32(wide if wide <= _LARGEST else 0) / np.float32(255)
+    if wide == 0:
+        scale = np.float32(1)
+    elif scale == 0:
         raise ValueError(f"x must have a range whose 255th part is a float32, got {low}..{high}")
-    zero = np.asarray(np.clip(np.rint(-low / scale), 0, 255).astype(np.uint8))
-    scale = np.asarray(scale, np.float32)
+    zero = np.asarray(min(max(np.rint(np.float32(-low) / scale), 0), 255), np.uint8)
+    scale = np.asarray(scale)
     y, _ = module.quantize(a, scale, zero, None, None, np.uint8, 0, 255, "divide", None)
     return y, beside(a, scale), beside(a, zero)
 
@@ -270,7 +276,7 @@ def _parameters(scale: Any, zero_point: Any, name: str, ranges: Any) -> tuple[An
 
 def _integer_name(dtype: Any, argument: str, names: Iterable[str]) -> str:
     try:
-        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+        name = dtype if isinstance(dtype, str) else name_of(np.dtype(dtype))
     except (TypeError, ValueError):
         name = f"{dtype!r:.60}"
     if name in names:

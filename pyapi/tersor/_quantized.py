@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ._arguments import as_index, check_array, check_one_of, check_out, is_room, placed
 from ._backends import array_function, as_array, kernels
-from ._dtypes import FLOATS, bfloat16
+from ._dtypes import FLOATS, bfloat16, name_of
 
 
 class Integer(NamedTuple):
@@ -188,9 +188,9 @@ def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
         result: np.dtype[Any] = np.dtype(bfloat16() if is_short else dtype)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {dtype!r:.60}") from None
-    if result.name not in FLOATS:
+    if name_of(result) not in FLOATS:
         raise TypeError(f"{name} must be one of {', '.join(FLOATS)}, got {result}")
-    return result.newbyteorder("=")
+    return result if result.isnative else result.newbyteorder("=")
 
 
 def result_float(dtype: Any, name: str, default: Any, out: Any) -> np.dtype[Any]:

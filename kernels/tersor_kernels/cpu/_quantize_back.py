@@ -5,11 +5,12 @@ import numpy as np
 from .._jit import njit
 from ._common import BLOCK
 from ._layout import after, place, segment
+from ._native import alive, uncounted
 from ._parallel import parallel
 from ._philox import fill_words
 from ._quantize_runs import dequantize_row, dequantize_run, fake_row, fake_run
 from ._rounding import DIVIDE, STOCHASTIC, clipped, round_scaled
-from ._stream import LARGE, ahead_of_line, aligned, stream
+from ._stream import ahead_of_line, on_line, stream
 
 _ROOM = 2048  # entries written to the first cache, and from there past the others
 
@@ -55,7 +56,7 @@ def fake_quantize(pool, x, scale, zero, layout, limits, order, seed, starts, val
     parallel(pool, _fake_block, -(-x.size // BLOCK), args, x.size // 4)
 
 
-@njit
+@njit(forceinline=True)
 def _dequantize(p, end, q, scale, zero, layout, out):
     """Entries p..end-1 to `out`, which begins with entry p."""
     start = p
@@ -72,22 +73,27 @@ def _dequantize(p, end, q, scale, zero, layout, out):
 
 
 @njit
-def _dequantize_block(b, q, scale, zero, layout, out):
-    p, end = b * BLOCK, min(q.size, (b + 1) * BLOCK)
-    if out.size * out.itemsize <= LARGE or out.ctypes.data % out.itemsize:
-        _dequantize(p, end, q, scale, zero, layout, out[p:end])
-        return
-    first = min(end, p + ahead_of_line(out[p:end]) // out.itemsize)
-    _dequantize(p, first, q, scale, zero, layout, out[p:first])
-    memory = np.empty(_ROOM * out.itemsize + 64, np.uint8)
-    for start in range(first, end, _ROOM):
-        stop = min(end, start + _ROOM)
-        room = aligned(memory, stop - start, out.dtype)
-        _dequantize(start, stop, q, scale, zero, layout, room)
-        stream(room, out[start:stop])
+def _dequantize_block(b, n, q, scale, zero, layout, past_caches, out):
+    start, end = b * BLOCK, min(n, (b + 1) * BLOCK)
+    first = stop = end  # to be written past the caches
+    memory = np.empty(_ROOM * out.itemsize + 64 if past_caches else 0, np.uint8)
+    if past_caches:
+        first = stop = min(end, start + ahead_of_line(out[start:end]) // out.itemsize)
+    room = on_line(memory, out.dtype)
+    while start < end:
+        result = out[start:stop]
+        target = room[: stop - start] if start >= first else result
+        _dequantize(start, stop, q, scale, zero, layout, target)
+        if start >= first:
+            stream(target, result)
+        start, stop = stop, min(end, stop + _ROOM)
+    alive(memory)
 
 
 @njit
-def dequantize(pool, q, scale, zero, layout, out):
-    args = (q, scale, zero, layout, out)
-    parallel(pool, _dequantize_block, -(-q.size // BLOCK), args, q.size // 16)
+def dequantize(pool, q, scale, zero, layout, past_caches, out):
+    # Their references would be counted with locked instructions at every slice, and each of those
+    # waits for what is on its way past the caches.
+    n, x, y = q.size, uncounted(q), uncounted(out)
+    args = (n, x, uncounted(scale), uncounted(zero), layout, past_caches, y)
+    parallel(pool, _dequantize_block, -(-n // BLOCK), args, n // 16)

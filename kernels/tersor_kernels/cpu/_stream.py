@@ -1,4 +1,8 @@
-"""Results too large for the caches, written past them."""
+"""Results too large for the caches, written past them.
+
+Only to memory that has been in use: of fresh memory the system clears each page at its first
+access, through the caches, where past them the write then takes two times as long.
+"""
 
 from llvmlite import ir
 from numba import types
@@ -7,7 +11,7 @@ from numba.extending import intrinsic
 from .._jit import njit
 from ._native import array_at
 
-LARGE = 1 << 25  # bytes of a result: 32 MB, beyond which it is 30 % faster to write past the caches
+LARGE = 1 << 25  # bytes: from 32 MB on, writing past the caches takes 30 % less
 _LINE = 64
 
 
@@ -30,9 +34,9 @@ def ahead_of_line(array):
 
 
 @njit(forceinline=True)
-def aligned(memory, size, dtype):
-    """`size` entries of `memory`, bytes that must be kept, from its first cache line on."""
-    return array_at(memory.ctypes.data + ahead_of_line(memory), dtype)[:size]
+def on_line(memory, dtype):
+    """`memory`, which must be kept alive, from its first cache line on."""
+    return array_at(memory.ctypes.data + ahead_of_line(memory), dtype)
 
 
 @njit(forceinline=True)

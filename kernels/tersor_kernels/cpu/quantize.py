@@ -17,6 +17,7 @@ from ._parallel import workers
 from ._quantize_absmax import quantize_runs, scale_of_all
 from ._quantize_given import quantize_all, quantize_as, quantize_layout
 from ._rounding import ORDERS
+from ._stream import LARGE
 
 _TINY = {np.dtype(f): np.finfo(f).smallest_normal for f in (np.float32, np.float64)}
 
@@ -120,7 +121,8 @@ def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     if q.size:
         layout = layout_of(q.shape, axis, block_size)
         flat, zero = np.asarray(q, order="C").reshape(-1), _floats(zero_point, scale)
-        back.dequantize(workers(), flat, scale, zero, layout, result.reshape(-1))
+        past_caches = direct and out.nbytes > LARGE
+        back.dequantize(workers(), flat, scale, zero, layout, past_caches, result.reshape(-1))
     if out is None:
         return result.astype(dtype, copy=False)
     if not direct:
