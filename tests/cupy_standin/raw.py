@@ -1,5 +1,6 @@
 """cupy.RawModule over the PTX emulator."""
 
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from types import SimpleNamespace
@@ -10,14 +11,25 @@ from ptx_emulator import Module
 from .array import ndarray
 
 # arch: compiled for. seeds: the schedules that launches take in turn; 0 is in order. launches: a
-# list to note them in, with their Traffic, or None.
-settings = SimpleNamespace(arch="sm_90", seeds=(0, 7, 0, 19), launches=None)
+# list to note a Launch for each in, or None. mutant: (name of a kernel, function that edits its
+# PTX), or None.
+settings = SimpleNamespace(arch="sm_90", seeds=(0, 7, 0, 19), launches=None, mutant=None)
 _turn = count()
 
 
+@dataclass(frozen=True)
+class Launch:
+    name: str
+    grid: tuple
+    block: tuple
+    shared: int
+    traffic: list
+    module: Module
+
+
 @cache
-def _compiled(code, options, expressions, arch):
-    return Module(code, arch, options=options, expressions=expressions)
+def _compiled(code, options, expressions, arch, change):
+    return Module(code, arch, options=options, expressions=expressions, change=change)
 
 
 class RawModule:
@@ -39,9 +51,11 @@ class RawModule:
     def get_function(self, name):
         return _Function(self, name)
 
-    def module(self):
+    def module(self, name):
         """Compiled for the device of the moment, as CuPy does at the first launch."""
-        return _compiled(self._code, self._options, self._expressions, settings.arch)
+        mutant, change = settings.mutant or (None, None)
+        change = change if mutant == name else None
+        return _compiled(self._code, self._options, self._expressions, settings.arch, change)
 
 
 class _Function:
@@ -61,11 +75,13 @@ class _Function:
         memory = [(low, high - low) for low, high in map(np.lib.array_utils.byte_bounds, arrays)]
         seed = settings.seeds[next(_turn) % len(settings.seeds)]
         counting = settings.launches is not None
-        traffic = self._owner.module().launch(
+        module = self._owner.module(self.name)
+        traffic = module.launch(
             self.name, grid, block, raw, memory, shared=shared_mem, seed=seed, counting=counting
         )
         if counting:
-            settings.launches.append((self.name, grid, block, shared_mem, traffic))
+            note = Launch(self.name, grid, block, shared_mem, traffic, module)
+            settings.launches.append(note)
 
 
 def _check_geometry(grid, block):

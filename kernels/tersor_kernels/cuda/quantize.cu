@@ -1,5 +1,5 @@
 // Entry by entry: floats to small integers and back. A thread takes one vector of 16 bytes of the
-// wider side. TOGETHER: the entries of a vector have one scale.
+// wider side.
 #include "_quantize_rounding.cuh"
 
 constexpr int THREADS = 256;
@@ -45,14 +45,66 @@ struct Numbers {
   }
 };
 
+// How the scales of the entries of a vector lie: one for all, one beside the other, or as it comes.
+enum Spread { TOGETHER, IN_A_ROW, MIXED };
+
+// The scales and zero points of N entries that follow one another.
+template <class S, int N, int SPREAD>
+struct Scales {
+  static constexpr int COUNT = SPREAD == TOGETHER ? 1 : N;
+  wide_t<S> scale[COUNT];
+  int zero[COUNT];
+
+  __device__ __forceinline__ Scales(const S* scales, const int* zeros, i64 p,
+                                    const Layout& layout) {
+    Place place(p, layout);
+    if constexpr (SPREAD == IN_A_ROW) {
+      const i64 s = place.scale(layout);
+      load_all(scales + s, [&](int e, S x) { scale[e] = widen(x); });
+#pragma unroll
+      for (int e = 0; e < N; e++) zero[e] = 0;
+      if (zeros) load_all(zeros + s, [&](int e, int x) { zero[e] = x; });
+    } else {
+#pragma unroll
+      for (int e = 0; e < COUNT; e++) {
+        const i64 s = place.scale(layout);
+        scale[e] = widen(scales[s]);
+        zero[e] = zeros ? zeros[s] : 0;
+        if (e < COUNT - 1) place.next(layout);
+      }
+    }
+  }
+
+ private:
+  // N values at an aligned place, 16 bytes at a time.
+  template <class T, class Function>
+  static __device__ __forceinline__ void load_all(const T* from, Function use) {
+    constexpr int PART = 16 / sizeof(T) < N ? 16 / sizeof(T) : N;
+#pragma unroll
+    for (int e = 0; e < N; e += PART) {
+      Vector<T, PART> v;
+      v.raw = *reinterpret_cast<const decltype(v.raw)*>(from + e);
+#pragma unroll
+      for (int k = 0; k < PART; k++) use(e + k, v.at[k]);
+    }
+  }
+};
+
 // A scale, its zero point and the range of integers.
 template <class S, class W = wide_t<S>>
 struct Grid {
-  W scale, zero, low, high;
+  W low, high, scale, zero;
 
-  __device__ __forceinline__ void use(const S* scales, const int* zeros, i64 s) {
-    scale = (W)widen(scales[s]);
-    zero = zeros ? (W)zeros[s] : (W)0;
+  __device__ __forceinline__ Grid(W low, W high) : low(low), high(high) {}
+  __device__ __forceinline__ void use(W unit, int shift) { scale = unit, zero = (W)shift; }
+  template <int N, int SPREAD>
+  __device__ __forceinline__ void use(const Scales<S, N, SPREAD>& s, int e) {
+    use((W)s.scale[SPREAD == TOGETHER ? 0 : e], s.zero[SPREAD == TOGETHER ? 0 : e]);
+  }
+  __device__ __forceinline__ void use(const S* scales, const int* zeros, i64 p,
+                                      const Layout& layout) {
+    const i64 s = Place(p, layout).scale(layout);
+    use((W)widen(scales[s]), zeros ? zeros[s] : 0);
   }
   // Before it is clipped.
   template <int ORDER>
@@ -65,7 +117,7 @@ struct Grid {
 };
 
 // q = clip(round(x / scale) + zero); `nans` counts.
-template <class X, class S, class Q, int ORDER, bool TOGETHER>
+template <class X, class S, class Q, int ORDER, int SPREAD>
 __global__ void __launch_bounds__(THREADS)
 quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scales,
          const int* __restrict__ zeros, i64 n, i64 inner, i64 block, i64 blocks, bool per_axis,
@@ -76,7 +128,7 @@ quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scales,
   const Layout layout{n, inner, block, blocks, per_axis};
   const i64 p = thread_number() * N;
   const Numbers numbers{seed, starts, length};
-  Grid<S> grid{1, 0, low, high};
+  Grid<S> grid(low, high);
   int found = 0;
   if (aligned && out_aligned && p + N <= size) {
     Vector<X, N> v;
@@ -84,23 +136,20 @@ quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scales,
     u32 words[N] = {};
     if (ORDER == STOCHASTIC) numbers.fill(words, p);
     v.raw = *reinterpret_cast<const decltype(v.raw)*>(x + p);
-    Place place(p, layout);
-    grid.use(scales, zeros, place.scale(layout));
+    const Scales<S, N, SPREAD> own(scales, zeros, p, layout);
 #pragma unroll
     for (int e = 0; e < N; e++) {
+      grid.use(own, e);
       const W value = step<S>(widen(v.at[e]));
       q.at[e] = (Q)(int)grid.inside(value, grid.rounded<ORDER>(value, words[e]));
       found += value != value;
-      if (TOGETHER || e == N - 1) continue;
-      place.next(layout);
-      grid.use(scales, zeros, place.scale(layout));
     }
     *reinterpret_cast<decltype(q.raw)*>(out + p) = q.raw;
   } else {
 #pragma unroll 1
     for (i64 i = p; i < p + N && i < size; i++) {
       const W value = step<S>(widen(x[i]));
-      grid.use(scales, zeros, Place(i, layout).scale(layout));
+      grid.use(scales, zeros, i, layout);
       const u32 word = ORDER == STOCHASTIC ? numbers.word(i) : 0;
       out[i] = (Q)(int)grid.inside(value, grid.rounded<ORDER>(value, word));
       found += value != value;
@@ -110,7 +159,7 @@ quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scales,
 }
 
 // The float that quantize and dequantize make of each entry, and where it was in range.
-template <class X, class S, int ORDER, bool TOGETHER>
+template <class X, class S, int ORDER, int SPREAD>
 __global__ void __launch_bounds__(THREADS)
 fake_quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scales,
               const int* __restrict__ zeros, i64 n, i64 inner, i64 block, i64 blocks,
@@ -121,7 +170,7 @@ fake_quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scale
   const Layout layout{n, inner, block, blocks, per_axis};
   const i64 p = thread_number() * N;
   const Numbers numbers{seed, starts, length};
-  Grid<S> grid{1, 0, low, high};
+  Grid<S> grid(low, high);
   auto one = [&](X given, u32 word, X& value, bool& inside) {
     const W v = step<S>(widen(given)), rounded = grid.rounded<ORDER>(v, word);
     const W q = grid.inside(v, rounded) + (W)0;  // an integer has no -0
@@ -134,28 +183,25 @@ fake_quantize(const X* __restrict__ x, bool aligned, const S* __restrict__ scale
     u32 words[N] = {};
     if (ORDER == STOCHASTIC) numbers.fill(words, p);
     v.raw = *reinterpret_cast<const decltype(v.raw)*>(x + p);
-    Place place(p, layout);
-    grid.use(scales, zeros, place.scale(layout));
+    const Scales<S, N, SPREAD> own(scales, zeros, p, layout);
 #pragma unroll
     for (int e = 0; e < N; e++) {
+      grid.use(own, e);
       one(v.at[e], words[e], v.at[e], insides.at[e]);
-      if (TOGETHER || e == N - 1) continue;
-      place.next(layout);
-      grid.use(scales, zeros, place.scale(layout));
     }
     *reinterpret_cast<decltype(v.raw)*>(out + p) = v.raw;
     *reinterpret_cast<decltype(insides.raw)*>(mask + p) = insides.raw;
   } else {
 #pragma unroll 1
     for (i64 i = p; i < p + N && i < size; i++) {
-      grid.use(scales, zeros, Place(i, layout).scale(layout));
+      grid.use(scales, zeros, i, layout);
       one(x[i], ORDER == STOCHASTIC ? numbers.word(i) : 0, out[i], mask[i]);
     }
   }
 }
 
 // (q - zero) * scale in W, rounded to Y.
-template <class Q, class S, class W, class Y, bool TOGETHER>
+template <class Q, class S, class W, class Y, int SPREAD>
 __global__ void __launch_bounds__(THREADS)
 dequantize(const Q* __restrict__ q, bool aligned, const S* __restrict__ scales,
            const int* __restrict__ zeros, i64 n, i64 inner, i64 block, i64 blocks, bool per_axis,
@@ -163,25 +209,22 @@ dequantize(const Q* __restrict__ q, bool aligned, const S* __restrict__ scales,
   constexpr int N = 16 / (sizeof(Q) > sizeof(Y) ? sizeof(Q) : sizeof(Y));
   const Layout layout{n, inner, block, blocks, per_axis};
   const i64 p = thread_number() * N;
-  Grid<S, W> grid{1, 0, 0, 0};
+  Grid<S, W> grid(0, 0);
   if (aligned && p + N <= size) {
     Vector<Q, N> v;
     Vector<Y, N> y;
     v.raw = *reinterpret_cast<const decltype(v.raw)*>(q + p);
-    Place place(p, layout);
-    grid.use(scales, zeros, place.scale(layout));
+    const Scales<S, N, SPREAD> own(scales, zeros, p, layout);
 #pragma unroll
     for (int e = 0; e < N; e++) {
+      grid.use(own, e);
       y.at[e] = narrow<Y>((wide_t<Y>)(((W)v.at[e] - grid.zero) * grid.scale));
-      if (TOGETHER || e == N - 1) continue;
-      place.next(layout);
-      grid.use(scales, zeros, place.scale(layout));
     }
     *reinterpret_cast<decltype(y.raw)*>(out + p) = y.raw;
   } else {
 #pragma unroll 1
     for (i64 i = p; i < p + N && i < size; i++) {
-      grid.use(scales, zeros, Place(i, layout).scale(layout));
+      grid.use(scales, zeros, i, layout);
       out[i] = narrow<Y>((wide_t<Y>)(((W)q[i] - grid.zero) * grid.scale));
     }
   }

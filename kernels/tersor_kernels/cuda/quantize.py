@@ -60,12 +60,14 @@ class _Layout:
         sizes = (self.n, self.inner, self.block, blocks)
         return *map(np.int64, sizes), np.bool_(self.per_axis)
 
-    def together(self, n):
-        """Whether the entries of every aligned vector of `n` have one scale, in C++."""
-        if not self.scales:
-            return "true"
+    def spread(self, n, scale):
+        """How the scales of an aligned vector of `n` entries lie: the enum Spread."""
         runs = self.runs()
-        return "true" if runs and runs[1] % n == runs[2] % n == 0 else "false"
+        if not self.scales or (runs and runs[1] % n == runs[2] % n == 0):
+            return "TOGETHER"
+        beside = self.n if self.per_axis else self.inner  # scales in a row
+        is_row = runs is None and beside % n == 0
+        return "IN_A_ROW" if is_row and is_aligned(scale) else "MIXED"
 
     def runs(self):
         """(count, row, block, blocks a row) where scales are of contiguous entries, else None."""
@@ -93,12 +95,13 @@ def _elementwise(
     """File, expression, blocks, threads and the arguments that kernels of one input share."""
     wide = _wide(scale.dtype).type
     layout, vector = _Layout(x.shape, axis, block_size), 16 // x.dtype.itemsize
+    scale = uploaded(scale, scale.dtype)
     types = ", ".join((_name(x.dtype), _name(scale.dtype), *types))
-    expression = f"{name}<{types}, {_ORDERS.index(order)}, {layout.together(vector)}>"
+    expression = f"{name}<{types}, {_ORDERS.index(order)}, {layout.spread(vector, scale)}>"
     arguments = (
         x,
         is_aligned(x),
-        uploaded(scale, scale.dtype),
+        scale,
         uploaded(zero_point, np.int32),
         *layout.arguments(),
         np.int64(x.size),
@@ -184,18 +187,18 @@ def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     direct = out is not None and out.dtype == dtype and out.flags.c_contiguous
     result, q = out if direct else cupy.empty(q.shape, dtype), contiguous(q)
     if q.size:
-        layout = _Layout(q.shape, axis, block_size)
+        layout, scale = _Layout(q.shape, axis, block_size), uploaded(scale, scale.dtype)
         vector = 16 // max(q.dtype.itemsize, result.dtype.itemsize)
         types = ", ".join(map(_name, (q.dtype, scale.dtype, wide, dtype)))
         aligned = is_aligned(q, vector * q.dtype.itemsize)
         launch(
             _FILE,
-            f"dequantize<{types}, {layout.together(vector)}>",
+            f"dequantize<{types}, {layout.spread(vector, scale)}>",
             _blocks(q.size, vector),
             _THREADS,
             q,
             aligned and is_aligned(result, vector * result.dtype.itemsize),
-            uploaded(scale, scale.dtype),
+            scale,
             uploaded(zero_point, np.int32),
             *layout.arguments(),
             np.int64(q.size),

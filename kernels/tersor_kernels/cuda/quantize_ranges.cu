@@ -39,7 +39,8 @@ struct Runs {
 
   __device__ __forceinline__ void find(i64 run, i64& start, i64& length) const {
     i64 j;
-    start = divide(run, per_row, j) * row + j * block;
+    const i64 number = divide(run, per_row, j);
+    start = number * row + j * block;
     length = row - j * block < block ? row - j * block : block;
   }
 };
@@ -230,25 +231,36 @@ squared_errors(const X* __restrict__ x, i64 count, i64 n, i64 pieces, i64 piece,
   if (task >= count * pieces) return;  // a whole team, which is a warp or the block
   i64 number;
   const i64 row = divide(task, pieces, number);
-  const i64 end = n < (number + 1) * piece ? n : (number + 1) * piece;
-  for (int c = 0; c < candidates; c++) {
-    const W unit = widen(scale[row * candidates + c]);
-    const W shift = zero ? (W)zero[row * candidates + c] : (W)0;
-    double sum = 0;
-    for (i64 p = number * piece + member; p < end; p += TEAM) {
-      const W v = step<S>(widen(x[row * n + p]));
-      const W q = clipped(round_scaled<S, ORDER>(v, unit, shift, 0), shift, low, high);
-      const double error = (double)step<S>(step<S>(q - shift) * unit) - (double)v;
-      sum += v == v ? error * error : 0;
+  const X* mine = x + row * n + number * piece;
+  const int length = (int)(n - number * piece < piece ? n - number * piece : piece);
+  const int lane = threadIdx.x % 32;
+  // 32 candidates at a time: each lane of a warp holds one scale, and in the end one sum.
+  for (int first = 0; first < candidates; first += 32) {
+    const bool has_one = first + lane < candidates;
+    const i64 own = row * candidates + first + lane;
+    const W own_scale = has_one ? widen(scale[own]) : (W)1;
+    const W own_zero = has_one && zero ? (W)zero[own] : (W)0;
+    double result = 0;
+    for (int c = 0; c < 32 && first + c < candidates; c++) {
+      const W unit = __shfl_sync(~0u, own_scale, c), shift = __shfl_sync(~0u, own_zero, c);
+      double sum = 0;
+#pragma unroll 1  // four quotients at a time take more registers than are saved around divisions
+      for (int i = member; i < length; i += TEAM) {
+        const W v = step<S>(widen(mine[i]));
+        const W q = clipped(round_scaled<S, ORDER>(v, unit, shift, 0), shift, low, high);
+        const double error = (double)step<S>(step<S>(q - shift) * unit) - (double)v;
+        sum += v == v ? error * error : 0;
+      }
+      sum = warp_reduced(sum, [](double a, double b) { return a + b; });
+      if (TEAM > 32) {
+        // Two buffers: what the next turn writes, nobody still reads.
+        if (lane == 0) part[c % 2][threadIdx.x / 32] = sum;
+        __syncthreads();
+        sum = 0;
+        for (int i = 0; i < WARPS; i++) sum += part[c % 2][i];
+      }
+      result = lane == c ? sum : result;
     }
-    sum = warp_reduced(sum, [](double a, double b) { return a + b; });
-    if (TEAM > 32) {
-      // Two buffers: what the next turn writes, nobody still reads.
-      if (threadIdx.x % 32 == 0) part[c % 2][threadIdx.x / 32] = sum;
-      __syncthreads();
-      if (threadIdx.x == 0)
-        for (int i = 1; i < WARPS; i++) sum += part[c % 2][i];
-    }
-    if (member == 0) errors[task * candidates + c] = sum;
+    if (has_one && member < 32) errors[task * candidates + first + lane] = result;
   }
 }
