@@ -1,7 +1,9 @@
 import copy
+import pickle
 
 import numpy as np
 import pytest
+import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
@@ -16,7 +18,7 @@ from tersor.testing import (
     unchanged,
 )
 from tersor_kernels.cpu import matmul_int8 as cpu
-from tersor_kernels.cpu._gemm_int8 import TILES, host_features, tiles_for
+from tersor_kernels.cpu._gemm_tiles import TILES, host_features, tiles_for
 
 FLOATS = [np.float16, bfloat16, np.float32, np.float64]
 SCHEMES = [
@@ -31,11 +33,12 @@ SCHEMES = [
     {"axis": 0, "dtype": "int4"},
     {"block_size": 8, "dtype": "uint4", "symmetric": False},
 ]
+HERE = [tile.name for tile in tiles_for(host_features())]
 # "cpu" is the best for this CPU; each other takes seconds to compile.
 VARIANTS = [
     "reference",
     "cpu",
-    *(pytest.param(t, marks=() if t == "portable" else pytest.mark.full) for t in TILES),
+    *(pytest.param(t, marks=() if t == "portable" else pytest.mark.full) for t in HERE),
 ]
 
 
@@ -44,10 +47,7 @@ def variant(request, monkeypatch):
     """The name of a backend, "cpu" with each of its micro-kernels."""
     if request.param not in TILES:
         return request.param
-    tile = TILES[request.param]
-    if tile not in tiles_for(host_features()):
-        pytest.skip(f"this CPU has no {tile.needs}")
-    monkeypatch.setattr(cpu, "TILE", tile)
+    monkeypatch.setattr(cpu, "TILE", TILES[request.param])
     return "cpu"
 
 
@@ -159,7 +159,10 @@ def test_any_shape_and_block(data):
     x = hostile("ties", (*leading, k), seed=data.draw(st.integers(0, 9)))
     block_size = data.draw(st.none() | st.integers(1, 45))
     q = tersor.quantize(
-        hostile("normal", (n, k)), axis=1 if block_size else 0, block_size=block_size
+        hostile("normal", (n, k)),
+        dtype=data.draw(st.sampled_from(["int8", "int4"])),
+        axis=1 if block_size else 0,
+        block_size=block_size,
     )
     rows = x.reshape(int(np.prod(leading)), k)
     for activations in ("int8", "float"):
@@ -220,7 +223,8 @@ def test_packed_weights():
     q = tersor.quantize(hostile("normal", (64, 100)), axis=0)
     packed = tersor.PackedInt8(q)
     assert packed.shape == (64, 100)
-    assert repr(packed) == f"PackedInt8(shape=(64, 100), nbytes={packed.nbytes})"
+    assert packed.dtype == "int8"
+    assert repr(packed) == f"PackedInt8(shape=(64, 100), dtype='int8', nbytes={packed.nbytes})"
     assert q.nbytes <= packed.nbytes < 1.5 * q.nbytes
     x = hostile("normal", (3, 100))
     want = tersor.linear_int8(x, q)
@@ -230,8 +234,79 @@ def test_packed_weights():
         packed.other = 1
     with pytest.raises(TypeError, match="w must be a QuantizedArray, got PackedInt8"):
         tersor.PackedInt8(packed)
-    with pytest.raises(TypeError, match="can not be pickled or copied: keep its QuantizedArray"):
-        copy.deepcopy(packed)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_packed_weights_unpack_and_pickle(data):
+    n, k = data.draw(st.integers(0, 40)), data.draw(st.integers(0, 70))
+    dtype = data.draw(st.sampled_from(["int8", "uint8", "int4", "uint4"]))
+    scheme = data.draw(st.sampled_from([{}, {"axis": 0}, {"block_size": 32}, {"block_size": 7}]))
+    symmetric = data.draw(st.booleans())
+    w = hostile("normal", (n, k), seed=data.draw(st.integers(0, 9)))
+    q = tersor.quantize(w, dtype=dtype, symmetric=symmetric, **scheme)
+    for backend in ("cpu", "reference"):
+        packed = tersor.PackedInt8(q, backend=backend)
+        again = pickle.loads(pickle.dumps(packed))
+        assert repr(again) == repr(packed)
+        for unpacked in (packed.unpack(), copy.deepcopy(packed).unpack(), again.unpack()):
+            for name in ("data", "scale", "zero_point"):
+                want = getattr(q, name)
+                if want is None:
+                    assert getattr(unpacked, name) is None
+                else:
+                    assert_identical(getattr(unpacked, name), want)
+            assert repr(unpacked) == repr(q)
+            assert unpacked.source_dtype == q.source_dtype
+        x = hostile("normal", (2, k))
+        want = tersor.linear_int8(x, packed, backend=backend)
+        assert_identical(tersor.linear_int8(x, again, backend=backend), want)
+
+
+def test_packed_nibbles_take_half_the_bytes():
+    w = hostile("normal", (256, 512))
+    eight, four = (
+        tersor.PackedInt8(tersor.quantize(w, dtype=dtype, block_size=128))
+        for dtype in ("int8", "int4")
+    )
+    scales = 4 * 256 * 4
+    assert eight.nbytes < 1.03 * (w.size + scales)
+    assert four.nbytes < 1.03 * (w.size / 2 + scales)
+
+
+FUNCTIONS = {
+    "relu": lambda y: np.maximum(y, 0),
+    "gelu": lambda y: y * scipy.special.ndtr(y),
+    "silu": lambda y: y * scipy.special.expit(y),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activations", ["int8", "float"])
+def test_nonlinearity(backend, activations, dtype, name):
+    x, q, bias = layer(20, 100, 70, {"axis": 0}, dtype)
+    options = {"activations": activations, "backend": backend}
+    y = tersor.linear_int8(x, q, bias, **options)
+    want = FUNCTIONS[name](y.astype(np.float64))
+    got = tersor.linear_int8(x, q, bias, nonlinearity=name, **options)
+    assert got.dtype == dtype
+    bound = 0 if name == "relu" else 3e-7 if dtype == np.float32 else 1e-15
+    assert (np.abs(got - want) <= bound * np.abs(y)).all()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nonlinearity_of_all_magnitudes(backend, name):
+    torch = pytest.importorskip("torch")
+    q = tersor.quantize(np.ones((1, 1), np.float32), scale=1.0)
+    x = np.float32([0, -0.0, 1e-30, -1e-30, 0.5, -0.5, -3, -9, -50, -200, 3, 200, 1e30, -1e30])
+    x = np.float32([*x, np.nan, np.inf])[:, None]
+    options = {"activations": "float", "backend": backend}
+    got = tersor.linear_int8(x, q, nonlinearity=name, **options)
+    want = getattr(torch.nn.functional, name)(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(got, want, rtol=3e-7, atol=3e-7 * 200)
+    assert np.isnan(got[-2])
+    assert got[-1] == np.inf
 
 
 def test_torch_tensors():
@@ -262,6 +337,12 @@ ERRORS = [
         (X, Q),
         {"activations": "int4"},
         "activations must be 'int8' or 'float', got 'int4'",
+    ),
+    (
+        ValueError,
+        (X, Q),
+        {"nonlinearity": "tanh"},
+        "nonlinearity must be 'relu', 'gelu', 'silu' or None, got 'tanh'",
     ),
     (ValueError, (X, Q), {"out": X}, r"out must have shape \(2, 4\), got \(2, 3\)"),
     (TypeError, (X, Q), {"out": np.empty((2, 4))}, "out must have dtype float32, got float64"),

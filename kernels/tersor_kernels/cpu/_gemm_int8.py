@@ -1,134 +1,64 @@
-"""Micro-kernels of the int8 product: a few rows of A times one panel of B, kept in registers.
-
-A is unsigned and B signed (the callers flip the top bit of the others, which is a zero point of
-128), so that one form serves all four pairs of dtypes. k runs in words of `depth` entries:
-
-    panel of A, h rows     words of 4 bytes: [k / depth][h][depth] uint8, or uint16 where depth is 2
-    panel of B, w columns  [k / depth][w][depth] int8
-    panel of floats        [k][h]
+"""Micro-kernels of the int8 product, as intrinsics that emit LLVM's vector code: see `_gemm_tiles`.
 
 Each word of A is spread over a vector and multiplied with vectors of B. With depth 4 that is
-vpdpbusd (the form that does not saturate), with depth 2 a product of int16 whose pairs are added,
-written in plain IR: LLVM makes vpmaddwd of it on x86 and what it has elsewhere. Neither can
+vpdpbusd (the form that does not saturate) or sdot, with depth 2 a product of int16 whose pairs are
+added, written in plain IR: LLVM makes vpmaddwd of it on x86 and what it has elsewhere. Neither can
 overflow: 2 * 255 * 128 and a sum over 32,768 entries of it fit in int32.
-"""
 
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+Nibbles are 0..15. Where there is no dot product of four, their products with int8 are added in
+int16, two lanes a column: 16 * 15 * 128 < 2**15, so that `multiply_scaled` must be given no more
+than 32 entries of k at a time there.
+"""
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
-from numba.extending import (
-    NativeValue,
-    intrinsic,
-    models,
-    overload_attribute,
-    register_model,
-    unbox,
-)
+from numba.extending import intrinsic
 
 _i8, _i16, _i32, _i64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
-@dataclass(frozen=True)
-class Tile:
-    """What one micro-kernel multiplies; kernels are compiled for each.
-
-    depth : entries of k in a word
-    lanes, vectors : int32 in a vector, and vectors in a panel of B
-    heights : rows of A that it takes at once, the largest first
-    needs : CPU feature without which the code would not run, or not well
-    """
-
-    name: str
-    depth: int
-    lanes: int
-    vectors: int
-    heights: tuple[int, int, int]
-    needs: str = ""
-
-    @property
-    def width(self) -> int:
-        """Columns in a panel of B."""
-        return self.lanes * self.vectors
-
-    @property
-    def _numba_type_(self) -> Any:
-        return _type_of(self)
-
-
-class _TileType(types.Type):
-    def __init__(self, tile: Tile) -> None:
-        super().__init__(name=f"Tile({tile.name})")
-        self.tile = tile
-
-
-@cache
-def _type_of(tile: Tile) -> _TileType:
-    return _TileType(tile)
-
-
-register_model(_TileType)(models.OpaqueModel)
-
-
-@unbox(_TileType)
-def _unbox_tile(typ, obj, c):
-    return NativeValue(c.context.get_dummy_value())
-
-
-def _constant(name):
-    def of(tile):
-        value = getattr(tile.tile, name)
-        return lambda tile: value
-
-    overload_attribute(_TileType, name)(of)
-
-
-_constant("depth")
-_constant("lanes")
-_constant("width")
-_constant("heights")
-
-# The first that the CPU has the features for is used. 12 x 32 and 6 x 16 reach the peak of vpdpbusd
-# on Zen 5 (as 8 x 48 does), 4 x 16 reaches 84 % of that of vpmaddwd on Zen 2.
-TILES = {
-    tile.name: tile
-    for tile in (
-        Tile("avx512vnni", 4, 16, 2, (12, 4, 1), "avx512vnni"),
-        Tile("avxvnni", 4, 8, 2, (6, 2, 1), "avxvnni"),
-        Tile("avx512bw", 2, 16, 2, (12, 4, 1), "avx512bw"),
-        Tile("avx2", 2, 8, 2, (4, 2, 1), "avx2"),
-        Tile("portable", 2, 4, 2, (4, 2, 1)),
-    )
-}
-
-
-def tiles_for(features: str) -> list[Tile]:
-    """The TILES that run on a CPU with these features, in LLVM's spelling: "+avx2,-avxvnni"."""
-    present = features.split(",")
-    return [tile for tile in TILES.values() if not tile.needs or f"+{tile.needs}" in present]
-
-
-def host_features() -> str:
-    """The features of the CPU that Numba compiles for."""
-    return str(cpu_target.target_context.codegen().magic_tuple()[2])
+def _vector(element, count):
+    return ir.VectorType(element, count)
 
 
 def _pointer(builder, address, element):
     return builder.inttoptr(address, element.as_pointer())
 
 
+def _load(builder, base, i, element):
+    """Element i of an array of vectors or numbers that begins at an address."""
+    return builder.load(builder.gep(_pointer(builder, base, element), [i]), align=1)
+
+
+def _store(builder, value, base, i):
+    builder.store(value, builder.gep(_pointer(builder, base, value.type), [i]), align=1)
+
+
 def _splat(builder, value, count):
-    undefined = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    undefined = ir.Constant(_vector(value.type, count), ir.Undefined)
     one = builder.insert_element(undefined, value, _i32(0))
     return builder.shuffle_vector(one, undefined, _lanes([0] * count))
 
 
 def _lanes(numbers):
-    return ir.Constant(ir.VectorType(_i32, len(numbers)), list(numbers))
+    return ir.Constant(_vector(_i32, len(numbers)), list(numbers))
+
+
+def _all(value, kind):
+    """A constant vector of type `kind`, each lane `value`."""
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _call(builder, name, result, args):
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+def _even_plus_odd(builder, values):
+    count = values.type.count
+    even, odd = (builder.shuffle_vector(values, values, _lanes(range(h, count, 2))) for h in (0, 1))
+    return builder.add(even, odd)
 
 
 @intrinsic
@@ -163,8 +93,7 @@ def interleave(typingctx, tile, source, k_step, flip, out):
         rows = []
         for t in range(depth):
             address = builder.add(source, builder.mul(k_step, _i64(t)))
-            pointer = _pointer(builder, address, ir.VectorType(_i8, width))
-            rows.append(builder.load(pointer, align=1))
+            rows.append(_load(builder, address, _i64(0), _vector(_i8, width)))
         bits = 8
         while len(rows) > 1:
             order = _lanes([j + half for j in range(width) for half in (0, width)])
@@ -173,123 +102,283 @@ def interleave(typingctx, tile, source, k_step, flip, out):
                 for a, b in zip(rows[::2], rows[1::2], strict=True)
             ]
             bits *= 2
-            rows = [builder.bitcast(r, ir.VectorType(ir.IntType(bits), width)) for r in rows]
-        words = builder.bitcast(rows[0], ir.VectorType(_i8, depth * width))
+            rows = [builder.bitcast(r, _vector(ir.IntType(bits), width)) for r in rows]
+        words = builder.bitcast(rows[0], _vector(_i8, depth * width))
         words = builder.xor(words, _splat(builder, flip, depth * width))
-        builder.store(words, _pointer(builder, out, words.type), align=1)
+        _store(builder, words, out, _i64(0))
         return context.get_dummy_value()
 
     return types.void(tile, types.intp, types.intp, types.uint8, types.intp), codegen
 
 
-@intrinsic(prefer_literal=True)
-def multiply(typingctx, tile, size, a, b, words, zero, out, at, add):
-    """out[at + i, j] = the product, plus what is there if `add`, for tile.heights[size] rows i.
+class _Dot:
+    """How a tile adds the products of a word of A and a vector of B to a vector of sums."""
 
-    a, b : addresses of a panel each, `words` words deep. Of floats, where `out` (rows, columns) is
-    float: then the entries of b have the zero points of its columns, int32 at address `zero`,
-    taken off.
+    def __init__(self, tile):
+        self.name, self.lanes, self.depth = tile.name, tile.lanes, tile.depth
+        self.signed = tile.signed
+        short = tile.nibbles and tile.dot == 2
+        self.sums = _vector(_i16, 2 * tile.lanes) if short else _vector(_i32, tile.lanes)
+        self.add = self._pairs_short if short else self._pairs if tile.dot == 2 else self._four
+
+    def _four(self, builder, total, row, column):
+        words = self.sums
+        if self.signed:
+            four = _vector(_i8, 16)
+            args = [total, builder.bitcast(column, four), builder.bitcast(row, four)]
+            return _call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, args)
+        args = [total, builder.bitcast(column, words), row]
+        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}", words, args)
+
+    def _pairs(self, builder, total, row, column):
+        pairs, wide = _vector(_i16, 2 * self.lanes), _vector(_i32, 2 * self.lanes)
+        column = builder.zext(builder.zext(column, pairs), wide)
+        product = builder.mul(builder.sext(builder.bitcast(row, pairs), wide), column)
+        return builder.add(total, _even_plus_odd(builder, product))
+
+    def _pairs_short(self, builder, total, row, column):
+        row = builder.bitcast(row, column.type)
+        if self.name == "portable":
+            wide = _vector(_i16, column.type.count)
+            product = builder.mul(builder.zext(column, wide), builder.sext(row, wide))
+            pairs = _even_plus_odd(builder, product)
+        else:
+            name = {8: "avx2.pmadd.ub.sw", 16: "avx512.pmaddubs.w.512"}[self.lanes]
+            pairs = _call(builder, f"llvm.x86.{name}", self.sums, [column, row])
+        return builder.add(total, pairs)
+
+    def int32(self, builder, total):
+        """The sums as int32, a lane a column."""
+        if self.sums.element == _i32:
+            return total
+        wide = _vector(_i32, self.sums.count)
+        one = builder.sext(_all(1, self.sums), wide)  # so that this is vpmaddwd
+        return _even_plus_odd(builder, builder.mul(builder.sext(total, wide), one))
+
+
+def emit_sums(tile, rows, builder, a, b, words):
+    """Emit the loop over the words of a panel of A and one of B; returns rows of int32 vectors."""
+    dot = _Dot(tile)
+    # Fewer sums than the latency of their additions times the additions a cycle: several of each.
+    ways = 8 // (rows * tile.vectors * tile.per_byte) or 1
+    zero = ir.Constant(dot.sums, None)
+    sums = [
+        [
+            [cgutils.alloca_once_value(builder, zero) for _ in range(tile.vectors)]
+            for _ in range(rows)
+        ]
+        for _ in range(ways)
+    ]
+    for slots in sums:  # alloca_once stores at the entry only, and this may be in a loop
+        for row in slots:
+            for slot in row:
+                builder.store(zero, slot)
+    raw = _vector(_i8, tile.lanes * dot.depth)
+
+    def step(i, totals):
+        columns = []
+        for j in range(tile.vectors):
+            at = builder.add(builder.mul(i, _i64(tile.vectors)), _i64(j))
+            columns.append(_load(builder, b, at, raw))
+        halves = [columns]
+        if tile.nibbles:
+            low = [builder.and_(column, _all(15, raw)) for column in columns]
+            halves = [low, [builder.lshr(column, _all(4, raw)) for column in columns]]
+        for h, half in enumerate(halves):
+            word = builder.add(builder.mul(i, _i64(len(halves))), _i64(h))
+            for r in range(rows):
+                at = builder.add(builder.mul(word, _i64(rows)), _i64(r))
+                row = _splat(builder, _load(builder, a, at, _i32), tile.lanes)
+                for column, slot in zip(half, totals[r], strict=True):
+                    builder.store(dot.add(builder, builder.load(slot), row, column), slot)
+
+    steps = builder.lshr(words, _i64(1)) if tile.nibbles else words
+    rounds = builder.udiv(steps, _i64(ways))
+    with cgutils.for_range(builder, rounds, intp=_i64) as loop:
+        for way in range(ways):
+            step(builder.add(builder.mul(loop.index, _i64(ways)), _i64(way)), sums[way])
+    if ways > 1:
+        done = builder.mul(rounds, _i64(ways))
+        with cgutils.for_range(builder, builder.sub(steps, done), intp=_i64) as loop:
+            step(builder.add(done, loop.index), sums[0])
+    results = []
+    for r in range(rows):
+        row = []
+        for j in range(tile.vectors):
+            total = builder.load(sums[0][r][j])
+            for way in range(1, ways):
+                total = builder.add(total, builder.load(sums[way][r][j]))
+            row.append(dot.int32(builder, total))
+        results.append(row)
+    return results
+
+
+def _signature(tile, *arguments):
+    return types.void(tile, *(types.intp if a is None else a for a in arguments))
+
+
+@intrinsic(prefer_literal=True)
+def multiply(typingctx, tile, size, a, b, words, add, out):
+    """The product of a panel of A of tile.heights[size] rows and a panel of B, `words` deep.
+
+    All are addresses; `out` is of int32, [rows][tile.width]; `add` to what is in it, or write.
     """
-    emit = _multiply_int if isinstance(out.dtype, types.Integer) else _multiply_float
     this, rows = tile.tile, tile.tile.heights[size.literal_value]
 
     def codegen(context, builder, sig, args):
-        array = context.make_array(sig.args[6])(context, builder, args[6])
-        row_bytes = builder.extract_value(array.strides, 0)
-        element = context.get_value_type(out.dtype)
-        vector = ir.VectorType(element, this.lanes)
-        sums = [
-            [
-                cgutils.alloca_once_value(builder, ir.Constant(vector, None))
-                for _ in range(this.vectors)
-            ]
-            for _ in range(rows)
-        ]
-        emit(this, builder, args[2], args[3], args[4], args[5], sums)
-        start = builder.ptrtoint(array.data, _i64)
-        with builder.if_else(builder.trunc(args[8], ir.IntType(1))) as (adding, storing):
-            for branch, old in ((adding, True), (storing, False)):
-                with branch:
-                    _store(builder, start, row_bytes, args[7], sums, old)
+        _, _, a, b, words, add, out = args
+        results = emit_sums(this, rows, builder, a, b, words)
+        add = _splat(builder, builder.trunc(add, ir.IntType(1)), this.lanes)
+        for i, total in enumerate(total for row in results for total in row):
+            before = _load(builder, out, _i64(i), total.type)
+            before = builder.select(add, before, ir.Constant(total.type, None))
+            _store(builder, builder.add(total, before), out, _i64(i))
         return context.get_dummy_value()
 
-    i = types.intp
-    return types.void(tile, size, i, i, i, i, out, i, types.boolean), codegen
+    return _signature(tile, size, None, None, None, types.boolean, None), codegen
 
 
-def _store(builder, start, row_bytes, at, sums, old):
-    for r, row in enumerate(sums):
-        address = builder.add(start, builder.mul(row_bytes, builder.add(at, _i64(r))))
-        pointer = _pointer(builder, address, row[0].type.pointee)
-        for j, total in enumerate(row):
-            place = builder.gep(pointer, [_i64(j)])
-            value = builder.load(total)
-            if old:
-                before = builder.load(place, align=4)
-                is_int = isinstance(value.type.element, ir.IntType)
-                value = (builder.add if is_int else builder.fadd)(before, value)
-            builder.store(value, place, align=4)
+@intrinsic(prefer_literal=True)
+def multiply_scaled(typingctx, tile, size, like, a, b, words, scale, zero, row_sums, add, out):
+    """out[i, j] (+)= scale[j] * (sum of a b - zero[j] row_sums[i]), `out` of the dtype of `like`.
+
+    As `multiply`; scale is of that dtype too, zero and row_sums of int32. Sums are added to what is
+    in `out` if `add`.
+    """
+    this, rows = tile.tile, tile.tile.heights[size.literal_value]
+    element, lanes = like.dtype, tile.tile.lanes
+
+    def codegen(context, builder, sig, args):
+        _, _, _, a, b, words, scale, zero, row_sums, add, out = args
+        floats = _vector(context.get_value_type(element), lanes)
+        results = emit_sums(this, rows, builder, a, b, words)
+        add = _splat(builder, builder.trunc(add, ir.IntType(1)), lanes)
+        for r, row in enumerate(results):
+            row_sum = _splat(builder, _load(builder, row_sums, _i64(r), _i32), lanes)
+            for j, total in enumerate(row):
+                offset = _load(builder, zero, _i64(j), total.type)
+                total = builder.sub(total, builder.mul(offset, row_sum))
+                factor = _load(builder, scale, _i64(j), floats)
+                i = _i64(r * this.vectors + j)
+                before = _load(builder, out, i, floats)
+                before = builder.select(add, before, ir.Constant(floats, None))
+                args = [builder.sitofp(total, floats), factor, before]
+                _store(builder, _fused(builder, args), out, i)
+        return context.get_dummy_value()
+
+    i = None
+    result = _signature(tile, size, like, i, i, i, i, i, i, types.boolean, i)
+    return result, codegen
 
 
-def _multiply_int(tile, builder, a, b, words, zero, sums):
-    lanes, rows, int32s = tile.lanes, len(sums), ir.VectorType(_i32, tile.lanes)
-    bytes_ = ir.VectorType(_i8, lanes * tile.depth)
-    pairs = ir.VectorType(_i16, 2 * lanes)
-    panel_a, panel_b = _pointer(builder, a, _i32), _pointer(builder, b, bytes_)
-    with cgutils.for_range(builder, words, intp=_i64) as loop:
-        columns = []
-        for j in range(tile.vectors):
-            i = builder.add(builder.mul(loop.index, _i64(tile.vectors)), _i64(j))
-            columns.append(builder.load(builder.gep(panel_b, [i]), align=1))
-        for r in range(rows):
-            i = builder.add(builder.mul(loop.index, _i64(rows)), _i64(r))
-            row = _splat(builder, builder.load(builder.gep(panel_a, [i]), align=4), lanes)
-            for column, total in zip(columns, sums[r], strict=True):
-                if tile.depth == 4:
-                    four = builder.bitcast(column, int32s)
-                    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
-                    kind = ir.FunctionType(int32s, [int32s] * 3)
-                    dot = cgutils.get_or_insert_function(builder.module, kind, name)
-                    value = builder.call(dot, [builder.load(total), row, four])
-                else:
-                    wide = ir.VectorType(_i32, 2 * lanes)
-                    product = builder.mul(
-                        builder.sext(builder.bitcast(row, pairs), wide),
-                        builder.sext(builder.sext(column, pairs), wide),
-                    )
-                    even, odd = (
-                        builder.shuffle_vector(product, product, _lanes(range(h, 2 * lanes, 2)))
-                        for h in (0, 1)
-                    )
-                    value = builder.add(builder.load(total), builder.add(even, odd))
-                builder.store(value, total)
+def _fused(builder, args):
+    kind = args[0].type
+    bits = 64 if isinstance(kind.element, ir.DoubleType) else 32
+    return _call(builder, f"llvm.fmuladd.v{kind.count}f{bits}", kind, args)
 
 
-def _multiply_float(tile, builder, a, b, words, zero, sums):
-    lanes, rows, floats = tile.lanes, len(sums), sums[0][0].type.pointee
-    int32s = ir.VectorType(_i32, lanes)
-    entries = ir.VectorType(ir.IntType(8 * tile.depth), lanes)
-    panel_a, panel_b = _pointer(builder, a, floats.element), _pointer(builder, b, entries)
-    zeros = _pointer(builder, zero, int32s)
-    zeros = [builder.load(builder.gep(zeros, [_i64(j)]), align=4) for j in range(tile.vectors)]
-    bits = 64 if isinstance(floats.element, ir.DoubleType) else 32
-    kind = ir.FunctionType(floats, [floats] * 3)
-    fused = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{lanes}f{bits}")
-    with cgutils.for_range(builder, words, intp=_i64) as loop:
-        columns = []
-        for j in range(tile.vectors):
-            i = builder.add(builder.mul(loop.index, _i64(tile.vectors)), _i64(j))
-            word = builder.load(builder.gep(panel_b, [i]), align=1)
-            columns.append(word if tile.depth == 4 else builder.zext(word, int32s))
-        for t in range(tile.depth):
-            weights = []
-            for column, offset in zip(columns, zeros, strict=True):
-                up = builder.shl(column, ir.Constant(int32s, [24 - 8 * t] * lanes))
-                entry = builder.ashr(up, ir.Constant(int32s, [24] * lanes))
-                weights.append(builder.sitofp(builder.sub(entry, offset), floats))
-            k = builder.add(builder.mul(loop.index, _i64(tile.depth)), _i64(t))
+@intrinsic(prefer_literal=True)
+def multiply_floats(typingctx, tile, size, like, a, b, k, out):
+    """out[i, j] += the product of panels of floats of the dtype of `like`, k deep."""
+    this, rows = tile.tile, tile.tile.heights[size.literal_value]
+
+    def codegen(context, builder, sig, args):
+        _, _, _, a, b, k, out = args
+        element = context.get_value_type(like.dtype)
+        floats = _vector(element, this.lanes)
+        places = range(rows * this.vectors)
+        sums = [cgutils.alloca_once(builder, floats) for _ in places]
+        for slot in sums:
+            builder.store(ir.Constant(floats, None), slot)
+        with cgutils.for_range(builder, k, intp=_i64) as loop:
+            columns = []
+            for j in range(this.vectors):
+                at = builder.add(builder.mul(loop.index, _i64(this.vectors)), _i64(j))
+                columns.append(_load(builder, b, at, floats))
             for r in range(rows):
-                i = builder.add(builder.mul(k, _i64(rows)), _i64(r))
-                x = _splat(builder, builder.load(builder.gep(panel_a, [i])), lanes)
-                for weight, total in zip(weights, sums[r], strict=True):
-                    builder.store(builder.call(fused, [x, weight, builder.load(total)]), total)
+                at = builder.add(builder.mul(loop.index, _i64(rows)), _i64(r))
+                x = _splat(builder, _load(builder, a, at, element), this.lanes)
+                for j, column in enumerate(columns):
+                    slot = sums[r * this.vectors + j]
+                    builder.store(_fused(builder, [x, column, builder.load(slot)]), slot)
+        for i, slot in enumerate(sums):
+            total = builder.fadd(_load(builder, out, _i64(i), floats), builder.load(slot))
+            _store(builder, total, out, _i64(i))
+        return context.get_dummy_value()
+
+    return _signature(tile, size, like, None, None, None, None), codegen
+
+
+@intrinsic(prefer_literal=True)
+def widen(typingctx, tile, like, b, words, scale, zero, out):
+    """Panel of floats of the dtype of `like`: (entry - zero[j]) * scale[j] of a panel of B."""
+    this, depth, element = tile.tile, tile.tile.depth, like.dtype
+
+    def codegen(context, builder, sig, args):
+        _, _, b, words, scale, zero, out = args
+        floats = _vector(context.get_value_type(element), this.lanes)
+        int32s, entries = _vector(_i32, this.lanes), _vector(ir.IntType(8 * depth), this.lanes)
+        factors = [_load(builder, scale, _i64(j), floats) for j in range(this.vectors)]
+        zeros = [_load(builder, zero, _i64(j), int32s) for j in range(this.vectors)]
+        steps = builder.lshr(words, _i64(1)) if this.nibbles else words
+        bits, per_step = (4, 8) if this.nibbles else (8, depth)
+        right = builder.ashr if this.signed and not this.nibbles else builder.lshr
+        with cgutils.for_range(builder, steps, intp=_i64) as loop:
+            for j in range(this.vectors):
+                at = builder.add(builder.mul(loop.index, _i64(this.vectors)), _i64(j))
+                word = _load(builder, b, at, entries)
+                word = word if depth == 4 else builder.zext(word, int32s)
+                for t in range(per_step):
+                    place = 8 * t if t < depth else 8 * (t - depth) + 4
+                    up = builder.shl(word, _all(32 - bits - place, int32s))
+                    entry = right(up, _all(32 - bits, int32s))
+                    value = builder.sitofp(builder.sub(entry, zeros[j]), floats)
+                    k = builder.add(builder.mul(loop.index, _i64(per_step)), _i64(t))
+                    i = builder.add(builder.mul(k, _i64(this.vectors)), _i64(j))
+                    _store(builder, builder.fmul(value, factors[j]), out, i)
+        return context.get_dummy_value()
+
+    i = None
+    return _signature(tile, like, i, i, i, i, i), codegen
+
+
+@intrinsic
+def take_zero_points(typingctx, tile, sums, zero, column_sums, excess, column_zeros, out):
+    """out[j] = sums[j] - zero * column_sums[j] - excess * column_zeros[j], a panel's int32 row."""
+    lanes, vectors = tile.tile.lanes, tile.tile.vectors
+
+    def codegen(context, builder, sig, args):
+        _, sums, zero, column_sums, excess, column_zeros, out = args
+        kind = _vector(_i32, lanes)
+        factors = [_splat(builder, value, lanes) for value in (zero, excess)]
+        for j in map(_i64, range(vectors)):
+            value = _load(builder, sums, j, kind)
+            for base, factor in zip((column_sums, column_zeros), factors, strict=True):
+                product = builder.mul(_load(builder, base, j, kind), factor)
+                value = builder.sub(value, product)
+            _store(builder, value, out, j)
+        return context.get_dummy_value()
+
+    i, number = None, types.int32
+    return _signature(tile, i, number, i, number, i, i), codegen
+
+
+@intrinsic
+def scale_and_add(typingctx, tile, like, sums, scale, bias, is_relu, out):
+    """out[j] = sums[j] * scale + bias[j], 0 if `is_relu` and that is not above: a panel's row."""
+    lanes, vectors, element = tile.tile.lanes, tile.tile.vectors, like.dtype
+
+    def codegen(context, builder, sig, args):
+        _, _, sums, scale, bias, is_relu, out = args
+        floats = _vector(context.get_value_type(element), lanes)
+        factor, zero = _splat(builder, scale, lanes), ir.Constant(floats, None)
+        is_relu = _splat(builder, builder.trunc(is_relu, ir.IntType(1)), lanes)
+        for j in map(_i64, range(vectors)):
+            value = builder.fmul(_load(builder, sums, j, floats), factor)
+            value = builder.fadd(value, _load(builder, bias, j, floats))
+            below = builder.and_(is_relu, builder.fcmp_ordered("<=", value, zero))
+            _store(builder, builder.select(below, zero, value), out, j)
+        return context.get_dummy_value()
+
+    i = None
+    return _signature(tile, like, i, element, i, types.boolean, i), codegen

@@ -1,42 +1,42 @@
-"""Panels for the micro-kernels of the int8 product, and the product of a block of rows.
+"""Panels for the micro-kernels of the int8 product: see `_gemm_tiles` for their layout.
 
-k is cut into groups that are summed apart: int32 can not overflow within one, and weights may have
-a scale for each. Column sums come along with the packing, for zero points:
+A is brought to signed and B to unsigned bytes (for sdot also signed) by flipping top bits, which
+moves their zero points by 128. Sums of rows and columns come along with the packing:
 
     sum (a - za) (b - zb) = sum a b - za sum b - zb (sum a - k za)
+
+k is cut into groups that are summed apart: int32 can not overflow within one, and weights may have
+a scale for each. In the panels each group is padded with zeros to whole words.
 
 Arrays are passed as addresses and steps in bytes: every stride, negative or 0, without a copy and
 without a compilation for each layout.
 """
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
 from .._jit import njit
 from ._gemm_int8 import interleave, multiply, read, write
+from ._native import array_at, prefetch
 
-GROUP = 32768  # entries of k in a group at most: 255 * 255 * 32,768 < 2**31
-_DEPTH = 1024  # entries of k in a panel that is in work: 32 columns are 32 KiB, a first cache
-_ROWS, COLUMNS = 96, 256  # of a block: its rows of A, 96 KiB, stay in the second cache
-_STRIP = 64  # entries of k that are packed at a time
-_LINE = 64  # bytes: vectors that cross cache lines take twice as long to load
+LINE = 64  # bytes: vectors that cross cache lines take twice as long to load
 
 
-def group_starts(k, block_size):
-    """Where groups of k begin, and k itself: GROUP entries each, none across a block boundary."""
-    starts = [
-        i
-        for block in range(0, k, block_size)
-        for i in range(block, min(k, block + block_size), GROUP)
-    ]
-    return np.array([*starts, k])
+def group_starts(k, block_size, longest):
+    """Where groups of k begin, and k: up to `longest` entries each, none across block boundaries.
+
+    And the block of each.
+    """
+    blocks = np.arange(-(-k // block_size)) if k > 0 else np.arange(0)
+    inside = np.arange(0, min(block_size, max(k, 1)), longest)
+    starts = (blocks[:, None] * block_size + inside).reshape(-1)
+    starts = starts[starts < k]
+    return np.append(starts, k), starts // block_size
 
 
-def packed_starts(tile, starts):
-    """Where groups begin in a panel: each is padded to whole words."""
-    words = -(-np.diff(starts) // tile.depth)
-    return np.concatenate([[0], np.cumsum(words * tile.depth)])
+def packed_starts(unit, starts):
+    """Where groups begin in a panel: each is padded to a multiple of `unit` entries."""
+    sizes = -(-np.diff(starts) // unit) * unit
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 @njit
@@ -46,54 +46,99 @@ def padded(tile, n):
 
 
 @njit
-def room_for(tile, matrices, n, k):
-    """Memory for the panels of matrices of n columns, k entries deep, at a cache line."""
-    size = padded(tile, n) * k
-    memory = np.empty(matrices * size + _LINE, np.uint8)
-    skip = -memory.ctypes.data % _LINE
-    return memory[skip : skip + matrices * size].reshape(matrices, size)
-
-
-class Matrices:
-    """Matrices of one shape in an int8 or uint8 array (..., rows, k), as addresses and steps.
-
-    The array must outlive the use of the addresses.
-    """
-
-    def __init__(self, array, signed, batch=()):
-        """`signed`: which kind the micro-kernel wants; the other's top bits are flipped."""
-        first = array.__array_interface__["data"][0]
-        addresses = np.full((1,) * (array.ndim - 2), first)
-        for axis, (n, step) in enumerate(zip(array.shape[:-2], array.strides[:-2], strict=True)):
-            others = [i for i in range(array.ndim - 2) if i != axis]
-            addresses = addresses + np.expand_dims(np.arange(n) * step, others)
-        if addresses.shape != batch:
-            addresses = np.array(np.broadcast_to(addresses, batch))
-        flipped = (array.dtype == np.int8) != signed
-        # What is taken off the entries, and so of their zero points: x ^ 0x80 as the other kind.
-        self.shift = np.int32(0 if not flipped else 128 if signed else -128)
-        self.count = addresses.size
-        flip = np.uint8(0x80 if flipped else 0)
-        self.args = (addresses.reshape(-1), *array.strides[-2:], flip)
+def aligned(size):
+    """`size` bytes at a cache line."""
+    memory = np.empty(size + LINE, np.uint8)
+    skip = -memory.ctypes.data % LINE
+    return memory[skip : skip + size]
 
 
 @njit
-def _word(tile, source, k_step, count, flip, size):
-    """`count` entries as an integer of `size` bytes, the first lowest, each ^ flip."""
+def height_index(tile, left):
+    """Which of tile.heights the next panel of `left` rows has: the tallest, or the least enough."""
+    _, second, third, fourth = tile.heights
+    if left > second:
+        return 0
+    if left > third:
+        return 1
+    return 2 if left > fourth else 3
+
+
+@njit
+def put_row(depth, height, i, row, words, out):
+    """Words of a row of signed bytes to their places in a panel of `height` rows."""
+    if depth == 4:
+        for w in range(words):
+            write(out + 4 * (w * height + i), read(np.uint32, row + 4 * w))
+    else:
+        for w in range(words):
+            low = np.int32(read(np.int8, row + 2 * w)) & np.int32(0xFFFF)
+            high = np.int32(read(np.int8, row + 2 * w + 1)) << np.int32(16)
+            write(out + 4 * (w * height + i), np.uint32(low | high))
+
+
+@njit
+def sum_groups(row, places, sizes, sums, step):
+    """Sums of the groups of a row of signed bytes, to sums[0], sums[step], ..."""
+    for g in range(places.size - 1):
+        part = row[places[g] : places[g] + sizes[g + 1] - sizes[g]]
+        total = np.int32(0)
+        for j in range(part.size):
+            total = np.int32(total + np.int32(part[j]))
+        sums[g * step] = total
+
+
+@njit
+def pack_rows(i, tile, source, groups, out, sums):
+    """Panel i of A, as of all panels of the tallest height: its words, and sums (groups, rows).
+
+    source : offsets of matrices, base, rows in each, step, k_step, flip.
+    """
+    starts, places = groups
+    offsets, base, m, step, k_step, flip = source
+    tall = tile.heights[0]
+    per_matrix = -(-m // tall)
+    matrix, panel = divmod(i, per_matrix)
+    first = panel * tall
+    rows = min(tall, m - first)
+    height = tile.heights[height_index(tile, rows)]
+    words = places[-1] // tile.depth
+    address = base + offsets[matrix] + first * step
+    to = out + 4 * words * (matrix * per_matrix * tall + first)
+    temporary = np.zeros((height, places[-1]), np.int8)
+    for g in range(starts.size - 1):
+        begin, size, at = starts[g], starts[g + 1] - starts[g], places[g]
+        if k_step == 1:
+            for r in range(rows):
+                entries = array_at(address + r * step + begin, np.uint8)[:size]
+                row = temporary[r, at : at + size]
+                for j in range(size):
+                    row[j] = np.int8(entries[j] ^ flip)
+        else:
+            for j in range(size):
+                entry = address + (begin + j) * k_step
+                for r in range(rows):
+                    temporary[r, at + j] = np.int8(read(np.uint8, entry + r * step) ^ flip)
+    for r in range(height):
+        put_row(tile.depth, height, r, temporary[r].ctypes.data, words, to)
+        if sums.size > 0 and r < rows:
+            column = sums[matrix].reshape(-1)[first + r :]
+            sum_groups(temporary[r], places, starts, column, sums.shape[2])
+
+
+@njit
+def _word(tile, source, k_step, count, flip):
+    """`count` entries of B as an integer, the first lowest, each ^ flip."""
     if k_step == 1 and count == tile.depth:
         if tile.depth == 4:
             value = np.uint32(read(np.uint32, source))
         else:
             value = np.uint32(read(np.uint16, source))
-        value ^= np.uint32(flip) * np.uint32(0x01010101)
-    else:
-        value = np.uint32(0)
-        for t in range(count):
-            entry = np.uint32(read(np.uint8, source + t * k_step) ^ flip)
-            value |= np.uint32(entry << np.uint32(8 * t))
-    if tile.depth == 2 and size == 4:  # uint8 to uint16
-        low, high = value & np.uint32(0xFF), (value >> np.uint32(8)) & np.uint32(0xFF)
-        return np.uint32(low | (high << np.uint32(16)))
+        return np.uint32(value ^ np.uint32(flip) * np.uint32(0x01010101))
+    value = np.uint32(0)
+    for t in range(count):
+        entry = np.uint32(read(np.uint8, source + t * k_step) ^ flip)
+        value |= np.uint32(entry << np.uint32(8 * t))
     return np.uint32(value)
 
 
@@ -106,165 +151,92 @@ def _put(address, value, size):
 
 
 @njit
-def _pack_panel(tile, source, step, k_step, rows, height, k, flip, out, size):
-    """Words of `rows` rows of k entries as a panel of `height` rows; what is missing is 0."""
-    whole, tail = k // tile.depth, k % tile.depth
-    words = whole + (tail > 0)
-    for r in range(height):
-        row, to = source + r * step, out + r * size
-        if r < rows:
-            for w in range(whole):
-                value = _word(tile, row + w * tile.depth * k_step, k_step, tile.depth, flip, size)
-                _put(to + w * height * size, value, size)
-            if tail > 0:
-                value = _word(tile, row + whole * tile.depth * k_step, k_step, tail, flip, size)
-                _put(to + whole * height * size, value, size)
-        else:
-            for w in range(words):
-                _put(to + w * height * size, 0, size)
-
-
-@njit
-def _pack_columns(tile, source, step, k_step, columns, k, flip, out):
-    """A panel of B: k entries of up to tile.width columns."""
+def _pack_panel(tile, source, step, k_step, columns, k, flip, out):
+    """k entries of `columns` columns as a panel; what is missing is 0."""
     depth, width = tile.depth, tile.width
-    if step == 1 and columns == width:
-        whole = k // depth
+    whole, tail = k // depth, k % depth
+    for c in range(width):
+        column, to = source + c * step, out + c * depth
+        if c < columns:
+            for w in range(whole):
+                value = _word(tile, column + w * depth * k_step, k_step, depth, flip)
+                _put(to + w * width * depth, value, depth)
+            if tail > 0:
+                value = _word(tile, column + whole * depth * k_step, k_step, tail, flip)
+                _put(to + whole * width * depth, value, depth)
+        else:
+            for w in range(whole + (tail > 0)):
+                _put(to + w * width * depth, 0, depth)
+
+
+@njit
+def pack_strip(tile, source, step, k_step, columns, k, flip, out, panel_step):
+    """k entries of `columns` columns of B as panels that begin `panel_step` bytes apart.
+
+    Columns that lie side by side are taken four rows and a cache line of each at a time: rows a
+    power of two apart would throw each other out of the first cache.
+    """
+    depth, width = tile.depth, tile.width
+    whole = k // depth
+    together = max(1, LINE // width)  # panels
+    panels = columns // width if step == 1 else 0
+    for p in range(0, panels, together):
         for w in range(whole):
-            to = out + w * depth * width
-            interleave(tile, source + w * depth * k_step, k_step, flip, to)
-        if k % depth > 0:
-            rest = source + whole * depth * k_step
-            to = out + whole * depth * width
-            _pack_panel(tile, rest, step, k_step, columns, width, k % depth, flip, to, depth)
-    else:
-        _pack_panel(tile, source, step, k_step, columns, width, k, flip, out, depth)
+            rows = source + p * width + w * depth * k_step
+            for t in range(depth):
+                prefetch(rows + t * k_step + 4 * LINE)
+            for q in range(p, min(p + together, panels)):
+                to = out + q * panel_step + w * depth * width
+                interleave(tile, rows + (q - p) * width, k_step, flip, to)
+        if k > whole * depth:
+            for q in range(p, min(p + together, panels)):
+                rest = source + q * width + whole * depth * k_step
+                to = out + q * panel_step + whole * depth * width
+                _pack_panel(tile, rest, step, k_step, width, k - whole * depth, flip, to)
+    for p in range(panels, -(-columns // width)):
+        count, first = min(width, columns - p * width), source + p * width * step
+        _pack_panel(tile, first, step, k_step, count, k, flip, out + p * panel_step)
 
 
 @njit
-def _height(tile, left, out):
-    """Rows of the next panel of `left` rows; float64 sums fill the registers with fewer."""
-    tall, middle, low = tile.heights
-    if left > 2 * middle and out.itemsize < 8:
-        return tall
-    return middle if left > low else low
-
-
-def _pack_rows(tile, source, step, k_step, flip, rows, k, like):
-    """`rows` rows of A as panels of the heights of `_height`, as integers or floats as `like`."""
-    raise TypeError("only for compiled code")
-
-
-@overload(_pack_rows, jit_options={"fastmath": False})
-def _pack_rows_(tile, source, step, k_step, flip, rows, k, like):
-    def integers(tile, source, step, k_step, flip, rows, k, like):
-        words = -(-k // tile.depth)
-        out = np.empty((rows + tile.heights[0], words), np.uint32)
-        r = 0
-        while r < rows:
-            height = _height(tile, rows - r, like)
-            to = out.ctypes.data + 4 * r * words
-            mine = source + r * step
-            _pack_panel(tile, mine, step, k_step, min(height, rows - r), height, k, flip, to, 4)
-            r += height
-        return out
-
-    def floats(tile, source, step, k_step, flip, rows, k, like):
-        dtype = like.dtype.type
-        deep = -(-k // tile.depth) * tile.depth
-        out = np.zeros((rows + tile.heights[0], deep), like.dtype)
-        r = 0
-        while r < rows:
-            height = _height(tile, rows - r, like)
-            panel = out[r : r + height].reshape(-1)
-            for i in range(min(height, rows - r)):
-                row = source + (r + i) * step
-                for j in range(k):
-                    panel[j * height + i] = read(dtype, row + j * k_step)
-            r += height
-        return out
-
-    return integers if isinstance(like.dtype, types.Integer) else floats
+def add_column_sums(tile, panel, words, ones, add, sums):
+    """Sums of the columns of a panel: its product with a row of ones."""
+    multiply(tile, 3, ones.ctypes.data, panel, words, add, sums)
 
 
 @njit
-def group_product(tile, source, step, k_step, flip, rows, k, panels, panel_step, count, zero, out):
-    """out[i, j] = sum over k entries of a[i] b[j], for `count` panels of B, `panel_step` apart.
-
-    Where `out` has a panel more, row sums of a are written there. Where it is float, the zero
-    points of the columns, int32 at address `zero`, are taken off b.
-    """
-    width = tile.width
-    sums = out.shape[1] > count * width
-    ones = np.ones(min(k, _DEPTH) * width + tile.depth * width if sums else 0, np.uint8)
-    for k0 in range(0, k, _DEPTH):
-        part = min(_DEPTH, k - k0)
-        words = -(-part // tile.depth)
-        a = _pack_rows(tile, source + k0 * k_step, step, k_step, flip, rows, part, out)
-        for p in range(count + sums):
-            b = panels + p * panel_step + k0 * width if p < count else ones.ctypes.data
-            columns = out[:, p * width : (p + 1) * width]
-            r = 0
-            while r < rows:
-                height = _height(tile, rows - r, out)
-                mine = a.ctypes.data + r * a.strides[0]
-                _multiply(tile, height, mine, b, words, zero + 4 * p * width, columns, r, k0 > 0)
-                r += height
+def ones_for(tile, words):
+    """A row of A that is all ones, as a panel."""
+    return np.full(words, 0x01010101 if tile.depth == 4 else 0x00010001, np.uint32)
 
 
 @njit
-def _multiply(tile, height, a, b, words, zero, out, r, add):
-    tall, middle, _ = tile.heights
-    if height == tall:
-        multiply(tile, 0, a, b, words, zero, out, r, add)
-    elif height == middle:
-        multiply(tile, 1, a, b, words, zero, out, r, add)
-    else:
-        multiply(tile, 2, a, b, words, zero, out, r, add)
-
-
-@njit
-def pack_panels(tile, b, step, k_step, flip, columns, starts, places, out, sums):
-    """Panels of `columns` columns of B, each group from its place on, and column sums of groups.
-
-    The sums are products with a row of ones. A few entries of k at a time for all panels: B is read
-    in long runs if its columns lie side by side, and what is written stays in the first cache.
-    """
-    ones = np.full(_STRIP, 0x01010101 if tile.depth == 4 else 0x00010001, np.uint32)
-    for g in range(places.size - 1):
-        for k in range(starts[g], starts[g + 1], _STRIP):
-            part = min(_STRIP, starts[g + 1] - k)
-            words = -(-part // tile.depth)
-            place = places[g] + k - starts[g]
-            for c in range(0, columns, tile.width):
-                to = out + c * places[-1] + place * tile.width
-                count = min(tile.width, columns - c)
-                _pack_columns(tile, b + c * step + k * k_step, step, k_step, count, part, flip, to)
-                total = sums[g : g + 1, c : c + tile.width]
-                multiply(tile, 2, ones.ctypes.data, to, words, 0, total, 0, k > starts[g])
-
-
-@njit
-def pack_block(i, tile, source, n, groups, panels, sums):
-    """COLUMNS columns of one of the matrices: panels (matrices, bytes), sums (.., groups, n)."""
+def pack_nibbles(tile, data, first, columns, groups, out):
+    """`columns` columns, rows of `data` from `first` on, of values 0..15 as a panel."""
     starts, places = groups
-    addresses, step, k_step, flip = source
-    matrix, i = divmod(i, -(-n // COLUMNS))
-    first = i * COLUMNS
-    columns = min(COLUMNS, n - first)
-    out = panels[matrix].ctypes.data + first * places[-1]
-    mine = sums[matrix, :, first:]
-    b = addresses[matrix] + first * step
-    pack_panels(tile, b, step, k_step, flip, columns, starts, places, out, mine)
+    width = tile.width
+    for c in range(width):
+        for g in range(starts.size - 1):
+            size = starts[g + 1] - starts[g]
+            for i in range((places[g + 1] - places[g]) // 8):
+                word = np.uint32(0)
+                for t in range(8):
+                    j = 8 * i + t
+                    if c < columns and j < size:
+                        entry = np.uint32(data[first + c, starts[g] + j])
+                        word |= entry << np.uint32(8 * (t % 4) + 4 * (t // 4))
+                write(out + (places[g] // 8 + i) * 4 * width + 4 * c, np.uint32(word))
 
 
 @njit
-def block_steps(m, n, batches):
+def block_steps(tile, m, n, k, batches):
     """Rows and columns of a block: few large ones, more where there is little to share out."""
-    rows = -(-m // -(-m // _ROWS))
-    rows = -(-rows // 12) * 12
-    columns = COLUMNS
-    while columns > COLUMNS // 4 and batches * -(-m // rows) * -(-n // columns) < 16:
+    tall = tile.heights[0]
+    most = max(1, min(96, 393216 // max(k, 1)) // tall)  # panels of A that stay in the second cache
+    rows = -(-m // (-(-m // (most * tall))))
+    rows = -(-rows // tall) * tall
+    columns = 256
+    while columns > 2 * tile.width and batches * -(-m // rows) * -(-n // columns) < 16:
         columns //= 2
     return rows, columns
 

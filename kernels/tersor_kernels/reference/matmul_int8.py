@@ -3,6 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr
+
+from .quantize import quantize_absmax
 
 
 def matmul_int8(a, b, a_zero_point, b_zero_point, dtype, out=None):
@@ -14,7 +17,7 @@ def matmul_int8(a, b, a_zero_point, b_zero_point, dtype, out=None):
         x.astype(np.int64) - (0 if zero is None else zero.astype(np.int64))
         for x, zero in ((a, a_zero_point), (b, b_zero_point))
     ]
-    return _written(np.matmul(*wide).astype(dtype), out)
+    return _written(np.matmul(*wide), out, dtype)
 
 
 class Packed(NamedTuple):
@@ -24,6 +27,7 @@ class Packed(NamedTuple):
     scale: Any
     zero_point: Any
     block_size: int
+    bits: int
 
     @property
     def shape(self):
@@ -31,35 +35,57 @@ class Packed(NamedTuple):
 
     @property
     def nbytes(self):
-        return sum(part.nbytes for part in self[:3] if part is not None)
+        return self.data.nbytes * self.bits // 8 + sum(x.nbytes for x in self[1:3] if x is not None)
 
 
-def pack(data, scale, zero_point, block_size):
+def pack(data, scale, zero_point, block_size, bits):
     """Keep int8 or uint8 weights (n, k); scale and zero_point are (n, blocks of k), or (n, 1)."""
-    return Packed(data, scale, zero_point, block_size)
+    data, scale = data.copy(), scale.copy()
+    return Packed(data, scale, None if zero_point is None else zero_point.copy(), block_size, bits)
 
 
-def linear_int8(x, x_scale, w, bias, out=None):
-    """x @ w.T + bias of (m, k) and packed weights (n, k).
+def unpack(w):
+    """What `pack` took: weights (n, k) as bytes, scale and zero_point (n, blocks of k)."""
+    return w.data.view(np.uint8), w.scale, w.zero_point
 
-    x is int8, and its rows have scales, or float with x_scale None.
+
+def linear_int8(x, w, bias, rounds, function, out=None):
+    """function(x @ w.T + bias) of (m, k) float32 or float64 and packed weights (n, k).
+
+    With `rounds` rows of x are rounded to int8.
     """
-    dtype = x.dtype if x_scale is None else x_scale.dtype
-    result = np.zeros((x.shape[0], w.shape[0]))
+    dtype = x.dtype
     with np.errstate(all="ignore"):
+        if rounds:
+            finite = np.isfinite(x).all(axis=1)
+            x, x_scale, _ = quantize_absmax(x, 0, None, np.int8, -127, 127)
+            x_scale[~finite] = np.nan
+        result = np.zeros((x.shape[0], w.shape[0]))
         for block, start in enumerate(range(0, w.shape[1], w.block_size)):
             part = slice(start, start + w.block_size)
             weights = w.data[:, part].astype(np.float64)
             if w.zero_point is not None:
                 weights -= w.zero_point[:, block, None]
-            result += x[:, part].astype(np.float64) @ weights.T * w.scale[:, block].astype(dtype)
-        if x_scale is not None:
+            weights *= w.scale[:, block, None].astype(dtype)
+            result += x[:, part].astype(np.float64) @ weights.T
+        if rounds:
             result *= x_scale[:, None]
-        return _written((result + (0 if bias is None else bias)).astype(dtype), out)
+        return _written(_FUNCTIONS[function](result + (0 if bias is None else bias)), out, dtype)
 
 
-def _written(result, out):
+def _silu(y):
+    return y / (1 + np.exp(-y))
+
+
+def _gelu(y):
+    return y * ndtr(y)
+
+
+_FUNCTIONS = {None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "gelu": _gelu, "silu": _silu}
+
+
+def _written(result, out, dtype):
     if out is None:
-        return result
+        return result.astype(dtype, copy=False)
     out[...] = result
     return out
