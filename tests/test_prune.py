@@ -1,5 +1,6 @@
 import itertools
 from collections import namedtuple
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tersor.testing import (
     layouts,
     unchanged,
 )
+from tersor_bench.memory import peak_memory
 
 DTYPES = [
     np.float16,
@@ -514,3 +516,119 @@ def test_more_errors(call, error, message):
     w.flags.writeable = False
     with pytest.raises(ValueError, match="out must be writeable"):
         tersor.prune(np.ones(3), 0.5, out=w)
+
+
+# What is left of a pair of layers.
+
+
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_compact_leaves_the_product_alone(neighbours):
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal((20, 7)).astype(np.float32)
+    second = rng.standard_normal((5, 20 * neighbours)).astype(np.float32)
+    first = tersor.prune(first, 0.3, pattern=(1, None))
+    x = rng.standard_normal((7, 4)).astype(np.float32)
+
+    def layers(first, second):
+        return second @ np.repeat(np.maximum(first @ x, 0), neighbours, axis=0)
+
+    with unchanged(first, second):
+        a, b, kept = tersor.compact(first, second)
+    assert a.shape == (6, 7) and b.shape == (5, 6 * neighbours) and kept.dtype == np.int64
+    assert_identical(a, first[kept])
+    np.testing.assert_allclose(layers(a, b), layers(first, second), rtol=1e-5, atol=1e-5)
+    back, forth, same = tersor.compact(first.T, second.T, axis=1, second_axis=0)
+    assert_identical(np.ascontiguousarray(back.T), a)
+    assert_identical(np.ascontiguousarray(forth.T), b)
+    assert_identical(same, kept)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_compact_keeps_what_it_is_told(data):
+    channels, inner, g = (data.draw(st.integers(0, 5)) for _ in range(3))
+    first = np.arange(channels * inner).reshape(channels, inner)
+    second = np.arange(2 * channels * g).reshape(2, channels * g)
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=channels, max_size=channels)), bool)
+    a, b, kept = tersor.compact(first, second, keep=keep)
+    assert kept.tolist() == [i for i in range(channels) if keep[i]]
+    assert a.tolist() == [first[i].tolist() for i in kept]
+    assert b.tolist() == [[row[i * g + j] for i in kept for j in range(g)] for row in second]
+
+
+def test_compact_of_convolutions_nan_and_tensors():
+    first = np.zeros((3, 2, 3, 3), np.float32)
+    first[1, 0, 1, 1], first[2, 1, 0, 0] = np.nan, -0.0
+    a, b, kept = tersor.compact(first, np.ones((4, 3, 1, 1)))
+    assert kept.tolist() == [1] and a.shape == (1, 2, 3, 3) and b.shape == (4, 1, 1, 1)
+    torch = pytest.importorskip("torch")
+    a, _, kept = tersor.compact(
+        torch.eye(3)[[0, 0, 1]] * torch.tensor([[1], [0], [2]]), torch.eye(3)
+    )
+    assert isinstance(a, torch.Tensor) and kept.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "arguments, options, error, message",
+    [
+        ((W, np.ones((2, 4))), {}, ValueError, "second must have a multiple of 3 entries along ax"),
+        ((W, W.T), {"keep": [1, 0, 1]}, TypeError, "keep must be bool, got int64"),
+        ((W, W.T), {"keep": [True]}, ValueError, r"keep must have shape \(3,\), got \(1,\)"),
+        ((W, W.T), {"axis": 2}, ValueError, r"axis must be in -2\.\.1"),
+        ((W, 1.0), {}, ValueError, "second must have at least one dimension"),
+    ],
+)
+def test_errors_of_compact(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        tersor.compact(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"retain_ratio": 0.5, "scored": True},
+        {"k": 1000, "axis": 1, "scored": True},
+        {"pattern": "2:4", "scored": True},
+        {"k": 30, "pattern": (1, None)},
+        {"k": 30, "pattern": (None, 1)},
+        {"retain_ratio": 0.5, "pattern": (4, 4)},
+        {"retain_ratio": 0.5, "pattern": (4, 4), "scored": True},
+        {"retain_ratio": 0.5},
+    ],
+)
+def test_peak_memory(options):
+    """Beyond the result: under a fifth of the input."""
+    w = hostile("normal", (2048, 4096))
+    scores = {"scores": np.abs(w)} if options.pop("scored", False) else {}
+    call = partial(tersor.prune, w, options.pop("retain_ratio", None), **options, **scores)
+    call()
+    peak = peak_memory(call)
+    if peak is None:
+        pytest.skip("unknown here")
+    assert peak < 1.2 * w.nbytes
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.float64, bfloat16])
+def test_long_arrays_by_scores_and_blocks(dtype):
+    """In parts, also where the mask lies in the result; in place too."""
+    w = hostile("normal", (1500, 400), dtype)
+    for options in (
+        {"k": 1234, "scores": hostile("ties", w.shape, seed=1)},
+        {"k": 100, "axis": 1, "scores": hostile("ties", w.shape, seed=2)},
+        {"k": 100, "axis": 0, "scores": hostile("ties", w.shape, seed=2)},
+        {"k": 999, "pattern": (3, 4)},
+        {"k": 99, "pattern": (None, 1)},
+    ):
+        mask = tersor.prune_mask(w, **options, backend="reference")
+        want = np.where(mask, w, np.zeros((), dtype))
+        assert_identical(tersor.prune(w, **options), want)
+        out = np.empty_like(w)
+        tersor.prune(w, **options, out=out)
+        assert_identical(out, want)
+        out = w.copy()
+        tersor.prune(out, **options, out=out)
+        assert_identical(out, want)
+        if "scores" in options and options["scores"].dtype == dtype:
+            out = options["scores"].copy()
+            tersor.prune(w, **options | {"scores": out}, out=out)
+            assert_identical(out, want)

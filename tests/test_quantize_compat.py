@@ -123,6 +123,37 @@ def test_gradient_mask_is_that_of_torch(backend):
     assert 0 < mask.sum() < 1000
 
 
+def real_torchao(x, low, high, symmetric):
+    """torchao itself, for rows."""
+    with warnings.catch_warnings(action="ignore"):
+        primitives = pytest.importorskip("torchao.quantization.quant_primitives")
+    import torch
+
+    kinds = primitives.MappingType
+    kind = kinds.SYMMETRIC if symmetric else kinds.ASYMMETRIC
+    storage = torch.int8 if low < 0 else torch.uint8
+    block = (1, x.shape[1])
+    scale, zero_point = primitives.choose_qparams_affine(x, kind, block, storage, low, high)
+    data = primitives.quantize_affine(x, block, scale, zero_point, storage, low, high)
+    return data, scale, zero_point
+
+
+def real_compressed_tensors(x, low, high, symmetric):
+    """compressed-tensors itself, for rows."""
+    with warnings.catch_warnings(action="ignore"):
+        module = pytest.importorskip("compressed_tensors.quantization")
+        utils = pytest.importorskip("compressed_tensors.quantization.utils")
+        forward = pytest.importorskip("compressed_tensors.quantization.lifecycle.forward")
+    import torch
+
+    bits = (high - low).bit_length()
+    args = module.QuantizationArgs(num_bits=bits, symmetric=symmetric, strategy="channel")
+    ends = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
+    scale, zero_point = utils.calculate_qparams(*ends, args)
+    data = forward.quantize(x, scale, zero_point, args, dtype=torch.int8)
+    return data, scale[:, 0], zero_point[:, 0]
+
+
 def compressed_tensors(x, low, high, symmetric):
     """calculate_qparams and _quantize of compressed_tensors.quantization, for rows."""
     import torch
@@ -171,16 +202,20 @@ def torchao(x, low, high, symmetric):
     [
         *((compressed_tensors, dtype) for dtype in ("int8", "int4")),
         *((torchao, dtype) for dtype in RANGES),
+        *((real_compressed_tensors, dtype) for dtype in ("int8", "int4")),
+        *((real_torchao, dtype) for dtype in RANGES),
     ],
 )
-def test_formulas_of_torch_libraries(backend, library, dtype, source, symmetric):
+def test_torch_libraries(backend, library, dtype, source, symmetric):
+    """Their formulas, and they themselves where they are installed."""
     torch = pytest.importorskip("torch")
+    compat = library.__name__.removeprefix("real_").replace("_", "-")
     low, high = RANGES[dtype]
     source = np.dtype(source)
     for x in inputs(source.type):
         for options in GRANULARITIES:
             q = tersor.quantize(
-                x, compat=library.__name__.replace("_", "-"), dtype=dtype, symmetric=symmetric,
+                x, compat=compat, dtype=dtype, symmetric=symmetric,
                 backend=backend, **options,
             )  # fmt: skip
             rows, shape = rows_of(x, options)
@@ -194,7 +229,7 @@ def test_formulas_of_torch_libraries(backend, library, dtype, source, symmetric)
             data = data.float().numpy().astype(storage)
             check(q, data.reshape(x.shape), scale.double().numpy(), zero_point.numpy())
             fake, _ = tersor.fake_quantize(
-                x, compat=library.__name__.replace("_", "-"), dtype=dtype, symmetric=symmetric,
+                x, compat=compat, dtype=dtype, symmetric=symmetric,
                 backend=backend, **options,
             )  # fmt: skip
             assert_identical(fake, q.dequantize())

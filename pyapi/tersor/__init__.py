@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .matmul_int8 import PackedInt8 as PackedInt8
     from .matmul_int8 import linear_int8 as linear_int8
     from .matmul_int8 import matmul_int8 as matmul_int8
+    from .prune import compact as compact
     from .prune import pack_mask as pack_mask
     from .prune import prune as prune
     from .prune import prune_global as prune_global
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from .quantize import dequantize_linear as dequantize_linear
     from .quantize import dynamic_quantize_linear as dynamic_quantize_linear
     from .quantize import fake_quantize as fake_quantize
+    from .quantize import pack_int4 as pack_int4
     from .quantize import quantize as quantize
     from .quantize import quantize_linear as quantize_linear
+    from .quantize import unpack_int4 as unpack_int4
     from .reduce import all as all
     from .reduce import amax as amax
     from .reduce import amin as amin
@@ -131,6 +134,7 @@ _EXPORTS = {
         "top_k",
     ),
     "prune": (
+        "compact",
         "pack_mask",
         "prune",
         "prune_global",
@@ -145,8 +149,10 @@ _EXPORTS = {
         "dequantize_linear",
         "dynamic_quantize_linear",
         "fake_quantize",
+        "pack_int4",
         "quantize",
         "quantize_linear",
+        "unpack_int4",
     ),
     "matmul_int8": (
         "PackedInt8",

@@ -11,10 +11,12 @@ import numpy as np
 from ._arguments import as_index, as_number, check_one_of, is_room, placed
 from ._backends import as_array, kernels
 from ._dtypes import FLOATS
+from ._retain_blocks import Blocks
 from ._rows import axis_last, normalize_axis
 
 Pattern = str | tuple[int | None, ...]
 NAN_MODES = ("raise", "keep", "prune")
+_PART = 1 << 16  # entries written at a time
 _PLAIN = {np.dtype(c) for c in "efd?bhilqBHILQ"}
 
 
@@ -190,7 +192,7 @@ def by_rows(
     rows, restore = how.rows(run, x)
     target = None
     in_order = how.axis is None or how.axis % x.ndim == x.ndim - 1
-    if in_order and is_room(out) and (_is_same(out, x) or is_room(out, x)):
+    if in_order and is_room(out) and (is_same(out, x) or is_room(out, x)):
         target = as_array(out, "out").reshape(rows.shape)
     k = how.count(rows.shape[-1])
     result, nans = kernel(rows, k, how.threshold, nan=nan, out=target)
@@ -202,7 +204,7 @@ def by_rows(
     return out
 
 
-def _is_same(out: Any, x: Any) -> bool:
+def is_same(out: Any, x: Any) -> bool:
     """Whether contiguous `out` is `x`, entry by entry."""
     same = out.dtype == x.dtype and x.flags.c_contiguous
     return bool(same and out.ctypes.data == x.ctypes.data)
@@ -210,41 +212,47 @@ def _is_same(out: Any, x: Any) -> bool:
 
 def retained(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> Any:
     """The mask of what is kept of `w`."""
-    if how.block is None:
-        ranked = w if scores is None else as_scores(run, w, scores, nan)
-        kernel = partial(run.prune_mask, magnitude=scores is None)
-        return by_rows(run, kernel, ranked, "w" if scores is None else "scores", how, nan, out)
+    if how.block is not None:
+        blocks, kept = retained_blocks(run, w, how, scores, nan)
+        room = out if is_room(out, w, scores) else np.empty_like(kept, shape=w.shape)
+        return placed(blocks.write(kept, lambda entries, mask: mask, room), out)
+    ranked = w if scores is None else as_scores(run, w, scores, nan)
+    kernel = partial(run.prune_mask, magnitude=scores is None)
+    return by_rows(run, kernel, ranked, "w" if scores is None else "scores", how, nan, out)
+
+
+def retained_blocks(run: Any, w: Any, how: Retain, scores: Any, nan: str) -> tuple[Blocks, Any]:
+    """The blocks of `w`, and the mask of those that are kept."""
     if scores is None:
         check_nan(run, w, "w", nan)
     ranked = w if scores is None else as_scores(run, w, scores, nan)
-    block = _block_shape(how.block, w.shape)
-    sums = _sum_blocks(ranked, block, scores is None)
+    blocks = Blocks(how.block or (), w.shape)
     kernel, name = partial(run.prune_mask, magnitude=False), "the sum of the scores of a block"
-    kept = by_rows(run, kernel, sums, name, how, nan, None)
-    each_entry = tuple(item for _ in block for item in (slice(None), None))
-    pairs = [item for pair in zip(kept.shape, block, strict=True) for item in pair]
-    mask = np.empty_like(kept, shape=pairs)
-    mask[...] = kept[each_entry]
-    return placed(mask.reshape(w.shape), out)
+    sums = blocks.sums(ranked, scores is None)
+    return blocks, by_rows(run, kernel, sums, name, how, nan, None)
 
 
-def _block_shape(pattern: tuple[int | None, ...], shape: tuple[int, ...]) -> list[int]:
-    if len(pattern) != len(shape):
-        raise ValueError(f"pattern must have a size for each axis of {shape}, got {pattern}")
-    block = [
-        max(1, n) if size is None else as_index(size, "each size in pattern")
-        for size, n in zip(pattern, shape, strict=True)
-    ]
-    if any(size < 1 or n % size for size, n in zip(block, shape, strict=True)):
-        raise ValueError(f"pattern must divide the shape {shape}, got {pattern}")
-    return block
-
-
-def _sum_blocks(x: Any, block: list[int], magnitude: bool) -> Any:
-    """The sum of each block in float64, in one order for any memory layout."""
-    if magnitude:
-        x = np.abs(x.astype(np.float64) if x.dtype.kind in "iub" else x)
-    pairs = [item for n, size in zip(x.shape, block, strict=True) for item in (n // size, size)]
-    within = tuple(range(1, 2 * x.ndim, 2))
-    with np.errstate(invalid="ignore"):
-        return np.ascontiguousarray(x).reshape(pairs).sum(axis=within, dtype=np.float64)
+def selected(run: Any, w: Any, how: Retain, scores: Any, nan: str, out: Any) -> Any:
+    """What is kept of `w`, 0 else, where more than its own magnitudes decide."""
+    zero = np.zeros((), w.dtype)
+    if how.block is not None:
+        blocks, kept = retained_blocks(run, w, how, scores, nan)
+        # Each part is read before it is written, so `out` may be `w`.
+        direct = out is not None and (is_same(out, w) or is_room(out, w))
+        result = out if direct else np.empty_like(w, order="C")
+        blocks.write(kept, lambda entries, mask: np.where(mask, w[entries], zero), result)
+        return placed(result, out)
+    in_place = out is not None and is_same(out, w)
+    result = out if in_place or is_room(out, w, scores) else np.empty_like(w, order="C")
+    if w.size == 0 or not w.flags.c_contiguous:
+        return placed(np.where(retained(run, w, how, scores, nan, None), w, zero), out)
+    # But in place, the mask lies in the last bytes of the result, and is read before they are
+    # written.
+    entries, flat, mask = w.reshape(-1), result.reshape(-1), None
+    if not in_place:
+        mask = flat.view(bool)[-w.size :].reshape(w.shape)
+    mask = retained(run, w, how, scores, nan, mask).reshape(-1)
+    for start in range(0, w.size, _PART):
+        part = slice(start, start + _PART)
+        flat[part] = np.where(mask[part], entries[part], zero)
+    return placed(result, out)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._arguments import as_index, as_number, check_one_of, check_out
 from ._backends import array_function, as_array, kernels
+from ._compact import compact as compact
 from ._retain import (
     Pattern,
     Retain,
@@ -21,6 +22,7 @@ from ._retain import (
     names_of,
     of_all,
     retained,
+    selected,
     share,
 )
 
@@ -93,7 +95,7 @@ def prune(
 
     See Also
     --------
-    prune_mask, prune_global, retain_schedule
+    prune_mask, prune_global, retain_schedule, compact
 
     Examples
     --------
@@ -102,10 +104,17 @@ def prune(
     >>> tersor.prune(np.array([1, -4, 2, 2, 0, 5, 6, 7]), pattern="2:4")
     array([ 0, -4,  2,  0,  0,  0,  6,  7])
 
+    Wanda's scores, |w| times the norm of the input that the weight meets, each output by itself:
+
+    >>> w, x = np.array([[1.0, -2.0], [3.0, 0.5]]), np.array([[0.1, 4.0], [0.2, -4.0]])
+    >>> tersor.prune(w, 0.5, axis=1, scores=np.abs(w) * tersor.norm(x, axis=0))
+    array([[ 0. , -2. ],
+           [ 0. ,  0.5]])
+
     Notes
     -----
     Magnitude pruning: Han et al., 2015, https://arxiv.org/abs/1506.02626; n:m: Mishra et al., 2021,
-    https://arxiv.org/abs/2104.08378.
+    https://arxiv.org/abs/2104.08378; Wanda: Sun et al., 2024, https://arxiv.org/abs/2306.11695.
     """
     is_plain = type(w) is np.ndarray and threshold is None and pattern is None and scores is None
     if is_plain and axis is None and out is None and backend is None and nan == "raise":
@@ -120,12 +129,8 @@ def prune(
     if scores is None and how.block is None:
         result = by_rows(run, run.prune, x, "w", how, nan, out)
         return result
-    mask = retained(run, x, how, scores, nan, None)
-    if out is None:
-        return np.where(mask, x, np.zeros((), x.dtype))
-    out[...] = x
-    out[~mask] = 0
-    return out
+    result = selected(run, x, how, scores, nan, out)
+    return result
 
 
 @array_function

@@ -14,6 +14,8 @@ from ._backends import array_function, as_array, beside, kernels
 from ._calibrate import Calibrator as Calibrator
 from ._calibrate import check_finite, check_method, fitted_range
 from ._dtypes import as_float, name_of
+from ._int4 import pack_int4 as pack_int4
+from ._int4 import unpack_int4 as unpack_int4
 from ._quantize_linear import dequantize_linear as dequantize_linear
 from ._quantize_linear import dynamic_quantize_linear as dynamic_quantize_linear
 from ._quantize_linear import quantize_linear as quantize_linear
