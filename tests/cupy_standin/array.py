@@ -175,6 +175,8 @@ for _name, _ufunc in {
     "__ne__": np.not_equal,
     "__and__": np.bitwise_and,
     "__or__": np.bitwise_or,
+    "__lshift__": np.left_shift,
+    "__rshift__": np.right_shift,
 }.items():
     setattr(ndarray, _name, _operator(_ufunc))
 ndarray.__hash__ = None
