@@ -25,6 +25,7 @@ class Case:
     check : (inputs, result) -> None; raises if the result, as NumPy arrays, is wrong
     flops : (shape) -> arithmetic operations, where arithmetic rather than memory is the limit
     inexact : peers whose answer is known to fail `check`, each with the reason; timed and labelled
+    error : (inputs, result) -> how far it is from the exact answer, where all round; shown for each
     """
 
     op: str
@@ -37,6 +38,7 @@ class Case:
     check: Callable[[Any, Any], None]
     flops: Callable[[tuple[int, ...]], int] | None = None
     inexact: Mapping[str, str] = field(default_factory=dict)
+    error: Callable[[Any, Any], float] | None = None
 
     @property
     def name(self) -> str:

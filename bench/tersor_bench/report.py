@@ -45,6 +45,7 @@ def table(results: list[Result]) -> str:
     for result in results:
         for name, time in result.times.items():
             wrong = f" (wrong: {result.wrong[name]})" if name in result.wrong else ""
+            wrong += f" (error {result.errors[name]:.2g})" if name in result.errors else ""
             share = f"{result.share(name):.0%} {result.bound[0]}"
             peak = "" if time.peak is None else f"{time.peak / 1e6:.1f} MB"
             figures = f"{result.ratio(name):.2f}x", share, f"{time.spread:.0%}", peak
@@ -94,14 +95,13 @@ def write(path: Path, report: dict[str, Any]) -> None:
 
 
 def _record(result: Result) -> dict[str, Any]:
-    record = vars(result) | {"least": _round(result.least)}
+    errors = {name: _round(error) for name, error in result.errors.items()}
+    record = vars(result) | {"least": _round(result.least), "errors": errors}
     record["times"] = {
         name: [None if x is None else _round(x) for x in time]
         for name, time in result.times.items()
     }
-    if not result.wrong:
-        del record["wrong"]
-    return record
+    return {key: x for key, x in record.items() if key not in ("wrong", "errors") or x}
 
 
 def _round(value: float) -> float:

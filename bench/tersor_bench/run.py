@@ -36,6 +36,7 @@ class Result:
     least: float  # seconds at that limit
     times: dict[str, Time]  # ours is "tersor"
     wrong: dict[str, str] = field(default_factory=dict)  # why a peer known to fail the check does
+    errors: dict[str, float] = field(default_factory=dict)  # where the case measures them
 
     @property
     def case(self) -> str:
@@ -59,8 +60,11 @@ def run_case(
     inputs = case.inputs(shape, dtype, np.random.default_rng(0))
     made = {name: make(inputs) for name, make in case.contenders.items()}
     wrong: dict[str, str] = {}
+    errors: dict[str, float] = {}
 
     def check(name: str, result: Any) -> None:
+        if case.error:
+            errors[name] = case.error(inputs, result)
         try:
             case.check(inputs, result)
         except AssertionError as error:
@@ -77,7 +81,7 @@ def run_case(
         name: Time(timing.median, timing.spread, timing.cold, peak_memory(calls[name]))
         for name, timing in timings.items()
     }
-    return Result(case.op, shape, case.dtype, bound, least, times, wrong)
+    return Result(case.op, shape, case.dtype, bound, least, times, wrong, errors)
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

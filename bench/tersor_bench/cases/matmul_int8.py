@@ -24,22 +24,35 @@ def _numpy_float32(operands):
     return lambda: a @ b
 
 
-def _onnxruntime(operands):
+def _session(node, inputs, constants, shape):
+    """A call of onnxruntime for one node, with x of the type and `shape`; None without it."""
     onnx, ort = optional("onnx"), optional("onnxruntime")
     if onnx is None or ort is None:
         return None
-    a, b = operands
+    name, kind = inputs
     make, types = onnx.helper, onnx.TensorProto
+    y = types.INT32 if kind == "INT8" else types.FLOAT
     graph = make.make_graph(
-        [make.make_node("MatMulInteger", ["a", "b"], ["y"])],
+        [node(make.make_node)],
         "product",
-        [make.make_tensor_value_info("a", types.INT8, a.shape)],
-        [make.make_tensor_value_info("y", types.INT32, None)],
-        [onnx.numpy_helper.from_array(b, "b")],
+        [make.make_tensor_value_info(name, getattr(types, kind), shape)],
+        [make.make_tensor_value_info("y", y, None)],
+        [onnx.numpy_helper.from_array(x, key) for key, x in constants.items()],
     )
-    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 13)], ir_version=9)
-    session = ort.InferenceSession(model.SerializeToString())
-    return lambda: session.run(None, {"a": a})[0]
+    opsets = [make.make_opsetid("", 13), make.make_opsetid("com.microsoft", 1)]
+    model = make.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = tersor.get_num_threads()
+    session = ort.InferenceSession(model.SerializeToString(), options)
+    return lambda x: session.run(None, {name: x})[0]
+
+
+def _onnxruntime(operands):
+    a, b = operands
+    session = _session(
+        lambda node: node("MatMulInteger", ["a", "b"], ["y"]), ("a", "INT8"), {"b": b}, a.shape
+    )
+    return session and (lambda: session(a))
 
 
 def _torch(operands):
@@ -61,13 +74,50 @@ def _layer(shape, dtype, rng):
     return x, w
 
 
-def _ours_linear(activations):
+def _quantized(w, dtype):
+    if dtype == "int4":
+        return tersor.quantize(w, dtype="int4", block_size=_BLOCK)
+    return tersor.quantize(w, axis=0)
+
+
+def _ours_linear(dtype, activations):
     def setup(operands):
         x, w = operands
-        packed = tersor.PackedInt8(tersor.quantize(w, axis=0))
+        packed = tersor.PackedInt8(_quantized(w, dtype))
         return lambda: tersor.linear_int8(x, packed, activations=activations)
 
     return setup
+
+
+def _onnxruntime_linear(operands):
+    x, w = operands
+    q = _quantized(w, "int8")
+    session = _session(
+        lambda node: node(
+            "DynamicQuantizeMatMul", ["x", "b", "scale"], ["y"], domain="com.microsoft"
+        ),
+        ("x", "FLOAT"),
+        {"b": np.ascontiguousarray(q.data.T), "scale": q.scale},
+        x.shape,
+    )
+    return session and (lambda: session(x))
+
+
+def _onnxruntime_int4(operands):
+    x, w = operands
+    n, k = w.shape
+    q = _quantized(w, "int4")
+    blocks = (q.data ^ 0x88).reshape(n, -1, _BLOCK // 2)  # it wants 0..15, 8 standing for 0
+    options = {"K": k, "N": n, "bits": 4, "block_size": _BLOCK, "accuracy_level": 4}
+    session = _session(
+        lambda node: node(
+            "MatMulNBits", ["x", "b", "scale"], ["y"], domain="com.microsoft", **options
+        ),
+        ("x", "FLOAT"),
+        {"b": blocks, "scale": q.scale.reshape(-1)},
+        x.shape,
+    )
+    return session and (lambda: session(x))
 
 
 def _numpy_linear(operands):
@@ -95,11 +145,47 @@ def _torch_dynamic(operands):
     return call
 
 
-def _check_linear(operands, result):
-    x, w = operands
-    error = np.asarray(result) - x @ w.T
-    assert np.sqrt(np.mean(error**2)) < 0.03 * np.sqrt(x.shape[1]), "too far from the float product"
+def _error(operands, result):
+    """Root of the mean square of the error over that of the product in float64."""
+    x, w = (part.astype(np.float64) for part in operands)
+    rows = slice(None, None, max(1, len(x) // 64))
+    want = x[rows] @ w.T
+    return float(np.sqrt(np.mean((np.asarray(result)[rows] - want) ** 2) / np.mean(want**2)))
 
+
+def _check_linear(most):
+    def check(operands, result):
+        error = _error(operands, result)
+        assert error < most, f"an error of {error:.3f}"
+
+    return check
+
+
+_BLOCK = 32
+_SHAPES = tuple((m, 4096, 4096) for m in (1, 8, 64, 512, 4096))
+_LINEAR = (
+    (
+        "int8",
+        8,
+        {
+            "tersor": _ours_linear("int8", "int8"),
+            "tersor float": _ours_linear("int8", "float"),
+            "numpy float32": _numpy_linear,
+            "torch dynamic": _torch_dynamic,
+            "onnxruntime": _onnxruntime_linear,
+        },
+    ),
+    (
+        "int4",
+        4 + 32 // _BLOCK,
+        {
+            "tersor": _ours_linear("int4", "int8"),
+            "tersor float": _ours_linear("int4", "float"),
+            "numpy float32": _numpy_linear,
+            "onnxruntime": _onnxruntime_int4,
+        },
+    ),
+)
 
 CASES = (
     *(
@@ -122,27 +208,31 @@ CASES = (
             flops=lambda shape: 2 * shape[0] * shape[1] * shape[2],
             inexact={"numpy float32": "float32 is exact up to 2**24 only"},
         )
-        for shape in ((1024, 1024, 1024), (32, 2048, 2048))
+        for shape in (
+            (1, 64, 64),
+            (32, 64, 64),
+            (32, 2048, 2048),
+            (256, 256, 256),
+            (1024, 1024, 1024),
+            *_SHAPES,
+        )
     ),
     *(
         Case(
-            op="matmul_int8.linear_int8",
+            op=f"matmul_int8.linear_int8({dtype})",
             shape=shape,
-            toy=(3, 32, 16),
+            toy=(3, 64, 16),
             dtype="float32",
             inputs=_layer,
-            contenders={
-                "tersor": _ours_linear("int8"),
-                "tersor float": _ours_linear("float"),
-                "numpy float32": _numpy_linear,
-                "torch dynamic": _torch_dynamic,
-            },
-            bytes=lambda shape, itemsize: (
-                itemsize * shape[0] * (shape[1] + shape[2]) + shape[1] * shape[2]
+            contenders=contenders,
+            bytes=lambda shape, itemsize, bits=bits: (
+                itemsize * shape[0] * (shape[1] + shape[2]) + shape[1] * shape[2] * bits // 8
             ),
-            check=_check_linear,
+            check=_check_linear(0.04 if dtype == "int8" else 0.2),
             flops=lambda shape: 2 * shape[0] * shape[1] * shape[2],
+            error=_error,
         )
-        for shape in ((1, 4096, 4096), (256, 768, 3072))
+        for dtype, bits, contenders in _LINEAR
+        for shape in ((32, 64, 64), (256, 768, 3072), *_SHAPES)
     ),
 )
