@@ -11,6 +11,7 @@ from ..case import Case, optional
 _SMALL = ((10,), (100,), (1_000,), (10_000,))
 _DTYPES = ("float64", "int8", "int32", "float16")
 _LAYER, _SQUARE = (3072, 3072), (4096, 4096)
+_LARGE = ((10**7,), (10**8,))
 
 
 def _weights(shape, dtype, rng):
@@ -57,6 +58,16 @@ def _half(what, axis, shape, dtype="float32"):
 
         return call
 
+    def by_torch_prune(w):
+        prune = optional("torch.nn.utils.prune")
+        if prune is None or what == "prune_mask" or axis is not None:
+            return None
+        tensor, method = (
+            optional("torch").from_numpy(w),
+            prune.L1Unstructured(w.size - _kept(w, None)),
+        )
+        return lambda: method.prune(tensor)
+
     def check(w, result):
         result = np.asarray(result).reshape(w.shape)
         mask = result if what == "prune_mask" else result != 0
@@ -75,6 +86,7 @@ def _half(what, axis, shape, dtype="float32"):
             "tersor": lambda w: lambda: function(w, k=_kept(w, axis), axis=axis),
             "numpy": by_numpy,
             "torch": by_torch,
+            "torch.nn.utils.prune": by_torch_prune,
         },
         bytes=lambda shape, itemsize: (
             prod(shape) * (itemsize + (1 if what == "prune_mask" else itemsize))
@@ -115,14 +127,10 @@ def _check_groups(w, mask):
     assert (least_kept >= np.where(mask, 0, groups).max(axis=1)).all()
 
 
-CASES = (
-    *(_half(what, None, shape) for what in ("prune_mask", "prune") for shape in (*_SMALL, _LAYER)),
-    *(_half("prune_mask", None, _LAYER, dtype) for dtype in _DTYPES),
-    *(_half("prune_mask", axis, _SQUARE) for axis in (0, 1)),
-    *(_half("prune_mask", axis, (1_250_000, 8)) for axis in (0, 1)),
-    Case(
+def _two_of_four(shape):
+    return Case(
         op="prune.2:4",
-        shape=_LAYER,
+        shape=shape,
         toy=(6, 8),
         dtype="float32",
         inputs=_weights,
@@ -133,5 +141,14 @@ CASES = (
         },
         bytes=lambda shape, itemsize: (itemsize + 1) * shape[0] * shape[1],
         check=_check_groups,
-    ),
+    )
+
+
+CASES = (
+    *(_half(what, None, shape) for what in ("prune_mask", "prune") for shape in (*_SMALL, _LAYER)),
+    *(_half("prune", None, shape) for shape in _LARGE),
+    *(_half("prune_mask", None, _LAYER, dtype) for dtype in _DTYPES),
+    *(_half("prune_mask", axis, _SQUARE) for axis in (0, 1)),
+    *(_half("prune_mask", axis, (1_250_000, 8)) for axis in (0, 1)),
+    *(_two_of_four(shape) for shape in (_LAYER, _SQUARE)),
 )
