@@ -632,3 +632,55 @@ def test_long_arrays_by_scores_and_blocks(dtype):
             out = options["scores"].copy()
             tersor.prune(w, **options | {"scores": out}, out=out)
             assert_identical(out, want)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_blocks_are_ranked_by_their_sums(data):
+    sizes = [data.draw(st.integers(1, 3)) for _ in range(2)]
+    counts = [data.draw(st.integers(1, 4)) for _ in range(2)]
+    shape = tuple(n * size for n, size in zip(counts, sizes, strict=True))
+    values = st.lists(
+        st.integers(-3, 3), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]
+    )
+    w = np.array(data.draw(values), np.float32).reshape(shape)
+    k = data.draw(st.integers(0, counts[0] * counts[1]))
+    blocks = [
+        (slice(i * sizes[0], (i + 1) * sizes[0]), slice(j * sizes[1], (j + 1) * sizes[1]))
+        for i in range(counts[0])
+        for j in range(counts[1])
+    ]
+    best = sorted(range(len(blocks)), key=lambda i: -np.abs(w[blocks[i]]).sum())[:k]
+    want = np.zeros(shape, bool)
+    for i in best:
+        want[blocks[i]] = True
+    pattern = tuple(sizes)
+    assert_identical(tersor.prune_mask(w, k=k, pattern=pattern), want)
+    assert_identical(tersor.prune(w, k=k, pattern=pattern), np.where(want, w, np.float32(0)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.floats(-10, 30),
+    st.floats(0, 10),
+    st.floats(0, 10),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from(["cubic", "linear", "constant"]),
+)
+def test_schedules_fall_from_one_ratio_to_the_other(step, begin, length, initial, final, kind):
+    options = dict(begin=begin, end=begin + length, initial=initial, final=final, kind=kind)
+    now, later = (tersor.retain_schedule(s, **options) for s in (step, step + 1))
+    low, high = sorted((initial, final))
+    assert low - 1e-15 <= now <= high + 1e-15
+    assert (later - now) * (final - initial) >= -1e-15
+    assert tersor.retain_schedule(begin + length, **options) == pytest.approx(final, abs=1e-15)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), max_size=4), st.integers(0, 5))
+def test_masks_come_back(rows, n):
+    mask = np.array(rows, bool).reshape(-1, 5)[:, :n]
+    packed = tersor.pack_mask(mask)
+    assert packed.shape == (len(rows), -(-n // 8))
+    assert_identical(tersor.unpack_mask(packed, n), np.ascontiguousarray(mask))

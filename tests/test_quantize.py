@@ -797,3 +797,25 @@ def test_large_results_are_written_past_the_caches(threads, start):
     rows = tersor.QuantizedArray(table, scale, shape=table.shape, axis=1)
     out = out[: rows.size].reshape(rows.shape)
     assert_identical(tersor.dequantize(rows, out=out), rows.data * np.float32(3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_fake_quantize_by_its_definition(data):
+    elements = st.floats(-1000, 1000, width=32) | st.sampled_from([np.nan, np.inf, -np.inf])
+    x = data.draw(
+        hnp.arrays(np.float32, hnp.array_shapes(max_dims=2, max_side=9), elements=elements)
+    )
+    scale = np.float32(data.draw(st.sampled_from([0.1, 1.0, 7.0, 1e-30, 1e30])))
+    zero = data.draw(st.integers(-128, 127))
+    options = {"scale": scale, "zero_point": zero, "symmetric": False}
+    with np.errstate(over="ignore"):
+        rounded = np.rint(x / scale) + np.float32(zero)
+    want = np.where(np.isnan(x), np.float32(zero), np.clip(rounded, -128, 127))
+    for backend in ("cpu", "reference"):
+        values, mask = tersor.fake_quantize(x, **options, backend=backend)
+        assert_identical(mask, (rounded >= -128) & (rounded <= 127))
+        np.testing.assert_array_equal(values, (want - np.float32(zero)) * scale)
+        q = tersor.quantize(x, **options, backend=backend)
+        assert_identical(q.data, want.astype(np.int8))
+        np.testing.assert_array_equal(q.dequantize(), values)

@@ -5,6 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import tersor
 from tersor.testing import assert_identical, guarded, hostile, layouts
@@ -326,3 +329,41 @@ def test_out_is_written_directly_or_through_a_copy(backend):
         got = tersor.quantize_linear(source, 0.3, 7, output_dtype="int8", out=out, backend=backend)
         assert got is out
         assert_identical(out, want)
+
+
+FLOATS = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_operators_follow_their_formulas(data):
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=7))
+    x = data.draw(hnp.arrays(np.float32, shape, elements=FLOATS))
+    dtype = data.draw(st.sampled_from(["int8", "uint8", "int16", "uint16"]))
+    options, scales = data.draw(st.sampled_from(list(granularities(shape))))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    scale, zero = parameters(rng, dtype, scales)
+    scale *= np.float32(2.0 ** data.draw(st.integers(-70, 70)))
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    wide = [spread(a.astype(np.float32), x.shape, **options) for a in (scale, zero)]
+    with np.errstate(over="ignore"):
+        want = np.clip(np.rint(x / wide[0]) + wide[1], low, high)
+    got = tersor.quantize_linear(x, scale, zero, **options)
+    assert_identical(got, want.astype(dtype))
+    back = tersor.dequantize_linear(got, scale, zero, **options)
+    assert_identical(back, (want.astype(np.float32) - wide[1]) * wide[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=2, max_side=9), elements=FLOATS))
+def test_dynamic_quantization_holds_every_value(x):
+    if x.any() and np.ptp(np.append(x, 0)) < 2.0**-100:
+        return  # its 255th part has few bits
+    y, scale, zero = tersor.dynamic_quantize_linear(x)
+    assert scale > 0 and y.shape == x.shape
+    back = tersor.dequantize_linear(y, scale, zero).astype(np.float64)
+    assert (np.abs(back - x) <= float(scale) * (1 + 2**-10)).all()
+    for ours, theirs in zip(
+        (y, scale, zero), tersor.dynamic_quantize_linear(x, backend="reference"), strict=True
+    ):
+        assert_identical(ours, theirs)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ._arguments import check_flag, check_one_of, check_range
 from ._backends import as_array
-from ._dtypes import FLOATS
+from ._dtypes import FLOATS, name_of
 from ._quantized import INTEGERS, Integer, check_scale
 
 COMPAT = ("onnx", "torch", "compressed-tensors", "torchao")
@@ -89,7 +89,7 @@ class Scheme(NamedTuple):
             scale = np.asarray(dtype.type(scale))
         else:
             scale = as_array(scale, "scale")
-            if scale.dtype.kind not in "iu" and scale.dtype.name not in FLOATS:
+            if scale.dtype.kind not in "iu" and name_of(scale.dtype) not in FLOATS:
                 raise TypeError(f"scale must be {', '.join(FLOATS)} or integers, got {scale.dtype}")
             scale = _broadcast(scale, "scale", shape).astype(dtype)
         check_scale(scale)
@@ -137,6 +137,8 @@ def _scheme_of(dtype: Any, symmetric: bool, compat: str | None) -> Scheme:
 
 def _broadcast(x: Any, name: str, shape: tuple[int, ...]) -> Any:
     """`x` of `shape`, which one number is repeated to have."""
+    if x.shape == shape:
+        return x
     if x.shape not in ((), shape):
         one = f"() or {shape}" if shape else "()"
         raise ValueError(f"{name} must have shape {one}, got {x.shape}")
