@@ -38,6 +38,16 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("backend", names, indirect=True)
 
 
+def pytest_collection_modifyitems(items):
+    """Of the tests on cuda, those with other parameters than EMULATED of their module are long."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        if params.get("backend") == "cuda":
+            quick = getattr(item.module, "EMULATED", {})
+            if any(name in params and params[name] not in quick[name] for name in quick):
+                item.add_marker(pytest.mark.full)
+
+
 @pytest.fixture
 def backend(request):
     """The name of a backend; test functions give all of them NumPy arrays."""

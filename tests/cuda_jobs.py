@@ -64,4 +64,26 @@ def _shape(q):
     return {"shape": q.shape, "axis": q.axis, "block_size": q.block_size}
 
 
-JOBS = {"quantize": _quantize_jobs}
+def _reduce_jobs():
+    x = normal(48, 4096)
+    for name in ("sum", "max", "var", "argmax", "logsumexp"):
+        function = getattr(tersor, name)
+        yield Job(f"{name} of rows", partial(function, axis=1), (x,), written=48 * 8)
+        yield Job(f"{name} of columns", partial(function, axis=0), (x,), written=4096 * 16)
+    for shape, axis in [((70000,), 0), ((2, 3000), 1), ((700, 50), 0), ((48, 33), 0)]:
+        a = normal(*shape)
+        passes = 1 if shape[axis] <= (256 if len(shape) - axis > 1 else 4096) else 2
+        yield Job(
+            f"cumsum over {axis} of {shape}",
+            partial(tersor.cumsum, axis=axis),
+            (a,),
+            passes,
+            a.nbytes,
+            sectors=1.5,
+        )
+    for shape, axis in [((70000,), 0), ((2000, 64), 0), ((300, 100), 1), ((3000, 3), 0)]:
+        name = f"sum over {axis} of {shape}"
+        yield Job(name, partial(tersor.sum, axis=axis), (normal(*shape),), written=4096)
+
+
+JOBS = {"quantize": _quantize_jobs, "reduce": _reduce_jobs}

@@ -19,7 +19,8 @@ def _is_host(x: object) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def _is_cupy(x: object) -> bool:
+def is_on_gpu(x: object) -> bool:
+    """Whether `x` is a CuPy array."""
     # Who holds a CuPy array has imported CuPy, so asking costs nothing where it is absent.
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(x, cupy.ndarray)
@@ -42,7 +43,7 @@ class Backend:
 
 # The first that owns the array wins; backend="reference" forces one.
 BACKENDS = (
-    Backend("cuda", owns=_is_cupy, is_available=_cuda_available),
+    Backend("cuda", owns=is_on_gpu, is_available=_cuda_available),
     Backend("cpu", owns=_is_host, is_available=lambda: True),
     Backend("reference", owns=_is_host, is_available=lambda: True),
 )
@@ -87,7 +88,7 @@ def as_array(x: Any, name: str) -> Any:
 
     Raises TypeError where that would compute or move data unasked, or gives no numbers.
     """
-    if type(x) is np.ndarray or _is_cupy(x):
+    if type(x) is np.ndarray or is_on_gpu(x):
         return x
     if isinstance(x, np.number):
         return np.asarray(x)
@@ -111,7 +112,7 @@ def as_array(x: Any, name: str) -> Any:
 
 def beside(x: Any, value: Any) -> Any:
     """`value`, an array or None, on the device of `x`: what the host computed for each scale."""
-    if type(x) is np.ndarray or not _is_cupy(x) or not isinstance(value, np.ndarray):
+    if type(x) is np.ndarray or not is_on_gpu(x) or not isinstance(value, np.ndarray):
         return value
     with x.device:
         return sys.modules["cupy"].asarray(value)
@@ -199,4 +200,4 @@ def _to_torch(x: Any) -> Any:
         if x.dtype.name in ("int4", "uint4"):
             raise TypeError(f"torch has no tensors of {x.dtype}: give arrays instead")
         return torch.from_numpy(x)
-    return torch.from_dlpack(x) if _is_cupy(x) else x
+    return torch.from_dlpack(x) if is_on_gpu(x) else x

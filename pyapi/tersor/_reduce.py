@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ._backends import array_function, kernels
+from ._backends import array_function, is_on_gpu, kernels
 from ._reduce_least import ALWAYS_NUMPY, least
 
 P = ParamSpec("P")
@@ -32,7 +32,8 @@ _DOCUMENTATION = """    Parameters, result, errors and warnings are those of `{n
     -----
     {notes}Results do not depend on the memory layout or on the number of threads. What no kernel
     covers goes to NumPy: `where` and `initial`; dtypes other than bool, integers, float16,
-    bfloat16, float32 and float64; subclasses and what is not an array.
+    bfloat16, float32 and float64; subclasses and what is not an array. On a GPU these go to CuPy,
+    and nothing warns: what to warn of would have to be waited for.
 
 """
 
@@ -160,13 +161,13 @@ def seeing_nan(function: Callable[..., Any], a: Any, **options: Any) -> Any:
 class Reduction:
     """One call that a kernel takes: its array, its axes and what its result shall look like."""
 
-    __slots__ = ("a", "axes", "dtype", "keepdims", "kernels", "out", "warned")
+    __slots__ = ("a", "axes", "dtype", "keepdims", "kernels", "on_gpu", "out", "warned")
 
     def __init__(
         self, a: Any, axes: tuple[int, ...], dtype: Any, keepdims: bool, out: Any, kernels: Any
     ):
         self.a, self.axes, self.dtype, self.keepdims, self.out = a, axes, dtype, keepdims, out
-        self.kernels, self.warned = kernels, False
+        self.kernels, self.warned, self.on_gpu = kernels, False, type(a) is not np.ndarray
 
     @property
     def count(self) -> int:
@@ -192,6 +193,8 @@ class Reduction:
         `numpy_does` computes it all again, which takes long: only where there is inf in the array,
         or NaN comes from what is not.
         """
+        if self.on_gpu:
+            return result
         largest = _largest(self.dtype)
         if result.ndim == 0 and abs(result) <= largest:
             return result
@@ -235,10 +238,13 @@ def reduction(
     op : decides from how many elements on a kernel is faster, unless a `backend` is asked for
     target : dtype of the result for that of `a`, or None where no kernel has it
     """
+    on_gpu = False
     if type(a) is not np.ndarray and type(a) is not np.memmap:
-        return None
+        on_gpu = is_on_gpu(a)
+        if not on_gpu:
+            return None
     size = a.size
-    if size < ALWAYS_NUMPY and backend is None and op != "logsumexp":
+    if size < ALWAYS_NUMPY and backend is None and op != "logsumexp" and not on_gpu:
         return None
     if not size or not a.ndim or (options and options.keys() - {"keepdims"}):
         return None
@@ -262,7 +268,11 @@ def reduction(
             return None
         if not axes:
             return None
-    if backend is None and size < least(op, a.dtype, a.flags.c_contiguous, axes, a.shape):
+    if (
+        backend is None
+        and not on_gpu
+        and size < least(op, a.dtype, a.flags.c_contiguous, axes, a.shape)
+    ):
         return None
     keepdims = options.get("keepdims", False) if options else False
     if not isinstance(keepdims, int):
@@ -271,18 +281,19 @@ def reduction(
         shape = [1 if i in axes else n for i, n in enumerate(a.shape) if keepdims or i not in axes]
         if not fits(out, tuple(shape), dtype):
             return None
-    if type(a) is not np.ndarray:
+    if type(a) is not np.ndarray and not on_gpu:
         a = a.view(np.ndarray)
     return Reduction(a, axes, dtype, bool(keepdims), out, kernels("reduce", a, backend))
 
 
 def fits(out: Any, shape: tuple[int, ...] | None, dtype: Any) -> bool:
     """Whether `out` is an array in which a result of this dtype, and shape, can be put."""
+    on_gpu = is_on_gpu(out)
     return (
-        type(out) is np.ndarray
+        (type(out) is np.ndarray or on_gpu)
         and out.dtype == dtype
         and shape in (None, out.shape)
-        and out.flags.writeable
+        and (on_gpu or out.flags.writeable)
     )
 
 

@@ -161,6 +161,9 @@ def _extremum(
     if not skip or call.a.dtype.kind in "biu":
         return call.finish(call.reduce(op.removeprefix("nan")))
     result = call.reduce(op)
+    if call.on_gpu:
+        empty = call.reduce("count_numbers") == 0
+        return call.finish(np.where(empty, result.dtype.type(np.nan), result))
     if np.isinf(result).any():  # what a kernel finds where there is only NaN
         empty = call.reduce("count_numbers") == 0
         if empty.any():
@@ -194,4 +197,5 @@ def ptp(
     if call is None:
         return np.ptp(a, axis=axis, out=out, **options)
     high, low = (call.reduce(op).astype(call.dtype) for op in ("max", "min"))
-    return call.finish(np.asarray(np.subtract(high, low)))
+    result = np.subtract(high, low)
+    return call.finish(result if call.on_gpu else np.asarray(result))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.typing import ArrayLike
 
+from ._backends import is_on_gpu
 from ._reduce import (
     ACCURATE,
     FLOAT64,
@@ -88,7 +89,7 @@ def nanmean(
     with np.errstate(invalid="ignore"):
         result = total / count
     result = call.warn_like(lambda: np.nanmean(call.a, axis), result)
-    if not call.warned and not count.all():
+    if not call.warned and not call.on_gpu and not count.all():
         warn("Mean of empty slice", 3)
     return call.finish(result)
 
@@ -111,13 +112,14 @@ def average(
     (np.float64(1.5), np.float64(2.0))
     """
     options = given(keepdims=keepdims)
-    if weights is not None or type(a) is not np.ndarray:
+    x: Any = a
+    if weights is not None or not (type(x) is np.ndarray or is_on_gpu(x)):
         numpy_average: Any = np.average  # its overloads know no keepdims that may be missing
-        return numpy_average(a, axis, weights, returned, **options)
+        return numpy_average(x, axis, weights, returned, **options)
     if axis is not None:
-        axis = normalize_axis_tuple(axis, a.ndim, argname="axis")
-    result = mean(a, axis, backend=backend, **options)
-    count = np.asanyarray(result).dtype.type(a.size / np.size(result))
+        axis = normalize_axis_tuple(axis, x.ndim, argname="axis")
+    result = mean(x, axis, backend=backend, **options)
+    count = result.dtype.type(x.size / result.size)
     if not returned:
         return result
     return result, np.full_like(result, count) if np.ndim(result) else count
@@ -255,10 +257,10 @@ def _variance(
         result = squares / freedom
         if function in (np.std, np.nanstd):
             result = np.sqrt(result)
-    few = skip and (freedom <= 0).any()
+    few = skip and (call.on_gpu or (freedom <= 0).any())
     if few:
         result = np.where(freedom <= 0, np.nan, result)
     result = call.warn_like(lambda: function(call.a, axis, ddof=less), result)
-    if few and not call.warned:
+    if few and not call.warned and not call.on_gpu:
         warn("Degrees of freedom <= 0 for slice.", 4)
     return call.finish(result)

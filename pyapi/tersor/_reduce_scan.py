@@ -123,7 +123,9 @@ def _scan(
         op = op.removeprefix("nan")
     wide = np.dtype(np.float64) if call.dtype.itemsize == 2 else call.dtype
     result = call.kernels.scan(op, x, along, wide)
-    if x.dtype.kind not in "biu":
+    if call.on_gpu:
+        result = result.astype(call.dtype, copy=False)
+    elif x.dtype.kind not in "biu":
         last = result.take(-1, axis=along)
         last = call.warn_like(lambda: function(call.a, axis), last, np.add.accumulate)
         warned = call.warned or np.isinf(last).any()

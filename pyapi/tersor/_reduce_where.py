@@ -108,7 +108,10 @@ def _position(
     if x.dtype.kind in "biu":
         op, skip = op.removeprefix("nan"), False
     result = call.kernels.argreduce(op, x, along)
-    if skip:
+    if skip and call.on_gpu:
+        if (call.reduce("count_numbers") == 0).any():
+            raise ValueError("All-NaN slice encountered")
+    elif skip:
         found = np.take_along_axis(x, np.expand_dims(result, along), along)
         if (found != found).any() and (call.reduce("count_numbers") == 0).any():
             raise ValueError("All-NaN slice encountered")
@@ -188,4 +191,4 @@ def count_nonzero(
     if call is None:
         return np.count_nonzero(a, axis, **options)
     result = call.finish(call.reduce("count_nonzero"))
-    return _COUNT(result) if axis is None and not keepdims else result
+    return _COUNT(result) if axis is None and not (keepdims or call.on_gpu) else result

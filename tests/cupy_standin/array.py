@@ -10,12 +10,17 @@ POISON = 0xA5  # what new memory holds
 # Of NumPy's functions, those that are called on CuPy arrays: views, and what takes a kernel.
 VIEWS = {"broadcast_to", "expand_dims", "may_share_memory", "moveaxis", "ravel", "reshape"}
 VIEWS |= {"swapaxes", "transpose"}
-FUNCTIONS = VIEWS | {"concatenate", "full_like", "isfinite", "where", "zeros_like"}
+FUNCTIONS = VIEWS | {"concatenate", "full_like", "max", "min", "where", "zeros_like"}
 UFUNCS = {"isfinite", "isnan", "isinf", "logical_not", "invert", "bitwise_and", "bitwise_or"}
+UFUNCS |= {"absolute", "add", "divide", "maximum", "multiply", "sqrt", "subtract"}
 UFUNCS |= {"less", "greater", "less_equal", "greater_equal", "equal", "not_equal", "logical_and"}
 
 # How often a test waited for the device, and the bytes it moved.
 transfers = SimpleNamespace(waits=0, to_device=0, to_host=0)
+
+
+class Missing(TypeError):
+    """What CuPy does not have, or the stand-in for it."""
 
 
 class ndarray:
@@ -150,16 +155,19 @@ class ndarray:
     # NumPy's functions on CuPy's arrays.
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if ufunc.__name__ not in UFUNCS or method != "__call__":
-            raise TypeError(f"the stand-in has no {ufunc.__name__}")
+            raise Missing(f"the stand-in has no {ufunc.__name__}")
         return calculated(ufunc, inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
         if function.__name__ not in FUNCTIONS:
-            raise TypeError(f"the stand-in has no {function.__name__}")
+            raise Missing(f"the stand-in has no {function.__name__}")
         return calculated(function, args, kwargs)
 
     def __invert__(self):
         return calculated(np.invert, (self,), {})
+
+    def __abs__(self):
+        return calculated(np.absolute, (self,), {})
 
 
 def _operator(ufunc):
@@ -177,6 +185,8 @@ for _name, _ufunc in {
     "__or__": np.bitwise_or,
     "__lshift__": np.left_shift,
     "__rshift__": np.right_shift,
+    "__sub__": np.subtract,
+    "__truediv__": np.divide,
 }.items():
     setattr(ndarray, _name, _operator(_ufunc))
 ndarray.__hash__ = None
@@ -240,4 +250,4 @@ def computes(*dtypes):
     """TypeError where CuPy has no kernels for a dtype: it stores bfloat16, and that is all."""
     for dtype in dtypes:
         if dtype.kind == "V":
-            raise TypeError(f"CuPy has no kernels for {dtype}")
+            raise Missing(f"CuPy has no kernels for {dtype}")

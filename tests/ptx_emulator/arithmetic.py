@@ -75,9 +75,12 @@ def _multiply(c, i):
 
 
 def _fma(c, i):
-    kind = only(i, "rn", "ftz", "sat")
+    kind = only(i, "rn", "rm", "ftz", "sat")
     a, b, x = inputs(c, i, kind, i.operands[1:])
-    return c.write(i.operands[0], finished(i, kind, f"std::fma({a}, {b}, {x})"))
+    if "rm" in i.modifiers and kind != "f32":
+        raise NotImplementedError("rounding down in float64")
+    function = "fma_down" if "rm" in i.modifiers else "std::fma"
+    return c.write(i.operands[0], finished(i, kind, f"{function}({a}, {b}, {x})"))
 
 
 def _divide(c, i):

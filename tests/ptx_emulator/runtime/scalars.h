@@ -65,6 +65,15 @@ inline T maximum(T a, T b) {
   if (a == b) return std::signbit(a) ? b : a;
   return a > b ? a : b;
 }
+// fma, rounded down: the product is exact in double, and the sum is with its error.
+inline float fma_down(float a, float b, float c) {
+  const double product = (double)a * b, sum = product + c;
+  const double part = sum - product, error = (product - (sum - part)) + (c - part);
+  const float result = (float)sum;
+  if (result > sum || (result == sum && error < 0)) return std::nextafter(result, -INFINITY);
+  return result;
+}
+
 template <class T>
 inline T nan_of(T a, T b, T otherwise) {
   return a != a || b != b ? (T)NAN : otherwise;
