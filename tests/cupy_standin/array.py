@@ -137,6 +137,14 @@ class ndarray:
     def any(self, axis=None, out=None, keepdims=False):
         return wrapped(allocated(np.asarray(self.host.any(axis, keepdims=keepdims))))
 
+    def min(self, axis=None, out=None, keepdims=False):
+        computes(self.dtype)
+        return wrapped(allocated(np.asarray(self.host.min(axis, keepdims=keepdims))))
+
+    def max(self, axis=None, out=None, keepdims=False):
+        computes(self.dtype)
+        return wrapped(allocated(np.asarray(self.host.max(axis, keepdims=keepdims))))
+
     def __getitem__(self, key):
         key = unwrapped(key)
         if isinstance(key, np.ndarray):
