@@ -75,15 +75,6 @@ def array_at(address, dtype):
     return carray(_pointer(address, dtype), _ENDLESS)
 
 
-@njit(forceinline=True)
-def uncounted(array):
-    """An argument of a call from Python, which keeps it: no references to its slices are counted.
-
-    It has no end.
-    """
-    return array_at(array.ctypes.data, array.dtype)
-
-
 @intrinsic
 def prefetch(typingctx, address):
     """Ask for the cache line at an address, which need not be valid."""

@@ -49,11 +49,11 @@ def scale_of_all(pool, x, n, infinity, high, tiny, inf):
 
 
 @njit
-def _runs_block(b, x, keys, limits, infinity, n, size, scale, out, nans):
+def _runs_block(b, x, keys, limits, infinity, n, size, count, scale, out, nans):
     step, per_row = max(1, BLOCK // size), -(-n // size)
-    first, last = b * step, min(scale.size, (b + 1) * step)
+    first, last = b * step, min(count, (b + 1) * step)
     low, high, tiny, inf = limits
-    zero, failed = x.dtype.type(0), False
+    zero, failed = type(high)(0), False
     group = max(1, _GROUP // size)
     inverses, rests = np.empty(group, x.dtype), np.empty(group, x.dtype)
     begins, ends = np.empty(group, np.int64), np.empty(group, np.int64)
@@ -82,8 +82,18 @@ def _runs_block(b, x, keys, limits, infinity, n, size, scale, out, nans):
 
 
 @njit
-def quantize_runs(pool, x, keys, bounds, infinity, n, size, scale, out, nans):
-    """Rows of `n` entries, `size` of them in a run with a scale of its own."""
-    limits = (bounds[0], bounds[1], bounds[2], bounds[3])
-    args = (x, keys, limits, infinity, n, size, scale, out, nans)
-    parallel(pool, _runs_block, nans.size, args, x.size // 5)
+def quantize_runs(pool, x, low, high, tiny, inf, infinity, n, size, count, scale, out):
+    """Rows of `n` entries, `size` of them in a run with a scale of its own, `count` runs in all.
+
+    The arrays are given by their id(); returns the number of NaN. infinity : as of `scale_of_all`
+    """
+    kind = type(tiny)
+    keys, x = array_at(data_of(x), type(infinity)), array_at(data_of(x), kind)
+    scale, out = array_at(data_of(scale), kind), array_at(data_of(out), np.uint8)
+    step, limits = max(1, BLOCK // size), (kind(low), kind(high), tiny, inf)
+    nans, found = np.zeros((count + step - 1) // step, np.int64), 0
+    args = (x, keys, limits, infinity, n, size, count, scale, out, nans)
+    parallel(pool, _runs_block, nans.size, args, count * min(n, size) // 5)
+    for b in range(nans.size):
+        found += nans[b]
+    return found

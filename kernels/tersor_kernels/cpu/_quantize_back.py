@@ -4,8 +4,8 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._layout import after, place, segment
-from ._native import alive, uncounted
+from ._layout import Layout, after, place, segment
+from ._native import alive, array_at, data_of
 from ._parallel import parallel
 from ._philox import fill_words
 from ._quantize_runs import dequantize_row, dequantize_run, fake_row, fake_run
@@ -91,9 +91,14 @@ def _dequantize_block(b, n, q, scale, zero, layout, past_caches, out):
 
 
 @njit
-def dequantize(pool, q, scale, zero, layout, past_caches, out):
-    # Their references would be counted with locked instructions at every slice, and each of those
-    # waits for what is on its way past the caches.
-    n, x, y = q.size, uncounted(q), uncounted(out)
-    args = (n, x, uncounted(scale), uncounted(zero), layout, past_caches, y)
-    parallel(pool, _dequantize_block, -(-n // BLOCK), args, n // 16)
+def dequantize(pool, q, size, scale, zero, rows, n, group, run, past_caches, integer, kind, out):
+    """Layout(rows, n, group, run) of all `size` entries.
+
+    The arrays are given by their id(): q of the dtype of `integer`, the others of that of `kind`.
+    (References to slices of arrays would be counted with locked instructions, and each of those
+    waits for what is on its way past the caches.)
+    """
+    q, out = array_at(data_of(q), type(integer)), array_at(data_of(out), type(kind))
+    scale, zero = array_at(data_of(scale), type(kind)), array_at(data_of(zero), type(kind))
+    args = (size, q, scale, zero, Layout(rows, n, group, run), past_caches, out)
+    parallel(pool, _dequantize_block, (size + BLOCK - 1) // BLOCK, args, size // 16)

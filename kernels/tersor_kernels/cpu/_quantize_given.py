@@ -4,7 +4,7 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._layout import after, place, segment
+from ._layout import Layout, after, place, segment
 from ._native import array_at, data_of
 from ._parallel import parallel
 from ._philox import fill_words
@@ -38,9 +38,8 @@ def quantize_all(pool, x, n, scale, zero, low, high, out):
 
 
 @njit
-def _block(b, x, scale, zero, layout, limits, out, nans):
-    start, end = b * BLOCK, min(x.size, (b + 1) * BLOCK)
-    low, high = limits
+def _block(b, n, x, scale, zero, layout, low, high, out, nans):
+    start, end = b * BLOCK, min(n, (b + 1) * BLOCK)
     slowly = False
     while True:
         p, failed = start, False
@@ -62,9 +61,21 @@ def _block(b, x, scale, zero, layout, limits, out, nans):
 
 
 @njit
-def quantize_layout(pool, x, scale, zero, layout, limits, out, nans):
-    args = (x, scale, zero, layout, limits, out, nans)
-    parallel(pool, _block, nans.size, args, x.size // 8)
+def quantize_layout(pool, x, size, scale, zero, rows, n, group, run, low, high, bits, out):
+    """Layout(rows, n, group, run) of all `size` entries; returns the number of NaN.
+
+    The arrays are given by their id(), the scales and zero points are of the dtype of `x`, and of
+    `low` and `high`; results have the dtype of `bits`.
+    """
+    kind = type(low)
+    x, out = array_at(data_of(x), kind), array_at(data_of(out), type(bits))
+    scale, zero = array_at(data_of(scale), kind), array_at(data_of(zero), kind)
+    nans, found = np.zeros((size + BLOCK - 1) // BLOCK, np.int64), 0
+    args = (size, x, scale, zero, Layout(rows, n, group, run), low, high, out, nans)
+    parallel(pool, _block, nans.size, args, size // 10)
+    for b in range(nans.size):
+        found += nans[b]
+    return found
 
 
 @njit

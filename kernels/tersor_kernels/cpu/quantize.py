@@ -19,6 +19,7 @@ from ._quantize_given import quantize_all, quantize_as, quantize_layout
 from ._rounding import ORDERS
 from ._stream import LARGE
 
+_BITS = {1: np.uint8(0), 2: np.uint16(0)}  # of so many bytes
 _TINY = {np.dtype(f): np.finfo(f).smallest_normal for f in (np.float32, np.float64)}
 
 
@@ -40,14 +41,17 @@ def quantize(
         zero = 0 if zero_point is None else int(zero_point)
         args = id(x), x.size, scale[()], zero, low, high, id(out)
         return out, quantize_all(workers(), *args)
+    if x.size == 0:
+        return out, 0
+    if order == "divide":
+        kind, scale = scale.dtype.type, np.asarray(scale, order="C")
+        zero, bits = _floats(zero_point, scale), _BITS[out.itemsize]
+        args = *layout_of(x.shape, axis, block_size), kind(low), kind(high), bits, id(out)
+        return out, quantize_layout(workers(), id(x), x.size, id(scale), id(zero), *args)
     nans = np.zeros(-(-x.size // BLOCK), np.int64)
-    if x.size:
-        args = _arguments(x, scale, zero_point, axis, block_size, low, high)
-        results = out.reshape(-1).view(f"u{out.itemsize}"), nans
-        if order == "divide":
-            quantize_layout(workers(), *args, *results)
-        else:
-            quantize_as(workers(), *args, *_order(order, seed, starts), *results)
+    args = _arguments(x, scale, zero_point, axis, block_size, low, high)
+    results = out.reshape(-1).view(f"u{out.itemsize}"), nans
+    quantize_as(workers(), *args, *_order(order, seed, starts), *results)
     return out, int(nans.sum())
 
 
@@ -89,12 +93,8 @@ def quantize_absmax(x, axis, block_size, dtype, low, high, out=None):
         return q, scale, nan_count
     out = np.empty(x.shape, dtype) if out is None else out
     scale = np.empty(shape_of_scales(x.shape, axis, block_size), x.dtype)
-    nans = np.zeros(-(-scale.size // max(1, BLOCK // size)), np.int64)
-    bounds = np.array([low, high, tiny, inf], x.dtype)
-    results = scale.reshape(-1), out.reshape(-1).view(f"u{out.itemsize}"), nans
-    keys = x.reshape(-1).view(infinity.dtype)
-    quantize_runs(workers(), x.reshape(-1), keys, bounds, infinity, n, size, *results)
-    return out, scale, int(nans.sum())
+    args = low, high, tiny, inf, infinity, n, size, scale.size, id(scale), id(out)
+    return out, scale, quantize_runs(workers(), id(x), *args)
 
 
 def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed, starts=None):
@@ -115,14 +115,15 @@ def fake_quantize(x, scale, zero_point, axis, block_size, low, high, order, seed
 def dequantize(q, scale, zero_point, axis, block_size, dtype, out):
     """(q - zero_point) * scale, computed in the wider of the dtypes, at least float32."""
     wide = np.float64 if np.float64 in (scale.dtype, dtype) else np.float32
-    scale = np.asarray(scale, wide, order="C").reshape(-1)
+    scale, q = np.asarray(scale, wide, order="C"), np.asarray(q, order="C")
     direct = out is not None and out.dtype == wide and out.flags.c_contiguous
     result = out if direct else np.empty(q.shape, wide)
     if q.size:
-        layout = layout_of(q.shape, axis, block_size)
-        flat, zero = np.asarray(q, order="C").reshape(-1), _floats(zero_point, scale)
-        past_caches = direct and out.nbytes > LARGE
-        back.dequantize(workers(), flat, scale, zero, layout, past_caches, result.reshape(-1))
+        zero = _floats(zero_point, scale)
+        dtypes = q.dtype.type(0), wide(0)
+        layout, past_caches = layout_of(q.shape, axis, block_size), direct and out.nbytes > LARGE
+        args = id(q), q.size, id(scale), id(zero), *layout, past_caches, *dtypes, id(result)
+        back.dequantize(workers(), *args)
     if out is None:
         return result.astype(dtype, copy=False)
     if not direct:
