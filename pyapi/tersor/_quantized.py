@@ -169,10 +169,11 @@ def scale_shape(
 
 def check_scale(scale: Any) -> None:
     """ValueError unless all of array `scale` is positive and finite."""
-    if scale.ndim == 0 and 0 < scale.item() < inf:
-        return
-    if scale.size == 0 or (scale.min() > 0 and scale.max() < inf):  # NaN is neither
-        return
+    if type(scale) is np.ndarray and scale.size:  # NaN is least and largest
+        if scale.ndim == 0 and 0 < scale.item() < inf:
+            return
+        if scale.min() > 0 and scale.max() < inf:
+            return
     wrong = scale[~(np.isfinite(scale) & (scale > 0))]
     if wrong.size:
         raise ValueError(f"scale must be positive and finite, got {wrong[0]!s}")
