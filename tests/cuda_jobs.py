@@ -85,5 +85,9 @@ def _reduce_jobs():
         name = f"sum over {axis} of {shape}"
         yield Job(name, partial(tersor.sum, axis=axis), (normal(*shape),), written=4096)
 
+    for n in (3000, 40_000):  # all of one size: their digits are the same few words
+        call = partial(tersor.sum, exact=True)
+        yield Job(f"exact sum of {n}", call, (normal(n, dtype=np.float64),), 1, 4096, wavefronts=9)
+
 
 JOBS = {"quantize": _quantize_jobs, "reduce": _reduce_jobs}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ._arguments import as_index, check_out
-from ._backends import as_array, kernels
+from ._backends import as_array, beside, kernels
 from ._reduce import FLOAT64, Reduction, is_covered, native, result_dtype
 
 
@@ -46,10 +46,10 @@ def exact_sum(
     check_out(out, kept, target)
     call = Reduction(x, axes, target, bool(keepdims), out, kernels("reduce", x, backend))
     if not x.size or not axes:
-        return call.finish(x.astype(FLOAT64) + 0.0 if not axes else np.zeros(shape))
+        return call.finish(x.astype(FLOAT64) + 0.0 if not axes else beside(x, np.zeros(shape)))
     with np.errstate(over="ignore"):
         result = call.kernels.exact_sum(x, axes, target).astype(target)
-    if not np.isfinite(result).all():
+    if not call.on_gpu and not np.isfinite(result).all():
         _warn(call, result)
     return call.finish(result)
 

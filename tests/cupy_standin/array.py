@@ -193,6 +193,7 @@ for _name, _ufunc in {
     "__or__": np.bitwise_or,
     "__lshift__": np.left_shift,
     "__rshift__": np.right_shift,
+    "__add__": np.add,
     "__sub__": np.subtract,
     "__truediv__": np.divide,
 }.items():

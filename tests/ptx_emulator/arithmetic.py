@@ -28,7 +28,7 @@ def finished(i, kind, value):
         value = f"flush({value})"
     if "sat" in i.modifiers:
         value = f"saturate({value})"
-    return f"bits({value})"
+    return f"bits(canonical({value}))"
 
 
 def inputs(c, i, kind, operands):

@@ -6,6 +6,7 @@ import cupy
 import numpy as np
 
 from ._launch import TYPES, contiguous, is_aligned, launch, on_device
+from ._reduce_exact import exact_sum as exact_sum
 from ._reduce_scan import scan as scan
 
 _FILE = "reduce.cu"
@@ -155,8 +156,3 @@ def argreduce(op, x, axis):
     if x.dtype.kind == "b":
         x = x.view(np.uint8)
     return _run(names[op], x, (axis,), cupy.empty(_kept(x, (axis,)), np.int64))
-
-
-def exact_sum(x, axes, dtype):
-    """The correctly rounded sum over `axes`."""
-    raise NotImplementedError("sums with exact=True have no CUDA kernel yet")

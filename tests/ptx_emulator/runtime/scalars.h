@@ -43,6 +43,10 @@ inline u16 to_bf16(float x) {
   return (u16)((b + 0x7fff + (b >> 16 & 1)) >> 16);
 }
 
+// The NaN that arithmetic in float32 gives on the chip.
+inline float canonical(float x) { return x == x ? x : f32(0x7fffffffu); }
+inline double canonical(double x) { return x; }
+
 inline float flush(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.f, x) : x; }
 inline double flush(double x) { return x; }
 template <class T>
