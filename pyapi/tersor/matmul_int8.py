@@ -71,39 +71,55 @@ def matmul_int8(
     array([[49152]], dtype=int32)
     """
     left, right = _operand(a, "a"), _operand(b, "b")
-    try:
-        dtype = None if out_dtype is None else np.dtype(out_dtype).newbyteorder("=")
-    except (TypeError, ValueError):
-        dtype = None
-    if dtype not in (np.int32, np.int64):
-        raise TypeError(f"out_dtype must be int32 or int64, got {out_dtype!r:.60}")
-    dropped = tuple(axis for axis, x in ((-2, left), (-1, right)) if x.ndim == 1)
-    left = left[None] if left.ndim == 1 else left
-    right = right[:, None] if right.ndim == 1 else right
+    dtype = _out_dtype(out_dtype)
+    dropped: tuple[int, ...] = ()
+    if left.ndim == 1 or right.ndim == 1:
+        dropped = tuple(axis for axis, x in ((-2, left), (-1, right)) if x.ndim == 1)
+        left = left[None] if left.ndim == 1 else left
+        right = right[:, None] if right.ndim == 1 else right
     k, n = right.shape[-2:]
     if left.shape[-1] != k:
         raise ValueError(f"a and b must agree in k: a has {left.shape[-1]}, b has {k}")
-    try:
-        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    except ValueError:
-        raise ValueError(
-            f"leading axes must broadcast: a has {left.shape[:-2]}, b has {right.shape[:-2]}"
-        ) from None
+    batch: tuple[int, ...] = ()
+    if left.ndim > 2 or right.ndim > 2:
+        try:
+            batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        except ValueError:
+            raise ValueError(
+                f"leading axes must broadcast: a has {left.shape[:-2]}, b has {right.shape[:-2]}"
+            ) from None
     zeros = (
         _zero_point(a_zero_point, "a_zero_point", left, -1),
         _zero_point(b_zero_point, "b_zero_point", right, -2),
     )
     if dtype == np.int32:
         _check_depth(k, left.dtype, right.dtype, *zeros)
-    shape = (*batch, left.shape[-2], n)
-    final = tuple(size for i, size in enumerate(shape, -len(shape)) if i not in dropped)
+    shape = final = (*batch, left.shape[-2], n)
+    if dropped:
+        final = tuple(size for i, size in enumerate(shape, -len(shape)) if i not in dropped)
     check_out(out, final, dtype)
     room = out.reshape(shape) if is_room(out, left, right, *zeros) else None
     module = kernels("matmul_int8", left, backend)
-    result = module.matmul_int8(left, right, *zeros, dtype, room).reshape(final)
+    result = module.matmul_int8(left, right, *zeros, dtype, room)
     if room is not None:
         return out
+    result = result.reshape(final) if dropped else result
     return result[()] if result.ndim == 0 and out is None else placed(result, out)
+
+
+_OUT_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("int32", "int64")}
+
+
+def _out_dtype(value: Any) -> np.dtype[Any]:
+    if isinstance(value, str) and value in _OUT_DTYPES:
+        return _OUT_DTYPES[value]
+    try:
+        name = "" if value is None else np.dtype(value).name
+    except (TypeError, ValueError):
+        name = ""
+    if name not in _OUT_DTYPES:
+        raise TypeError(f"out_dtype must be int32 or int64, got {value!r:.60}")
+    return _OUT_DTYPES[name]
 
 
 def _operand(x: Any, name: str) -> Any:

@@ -151,9 +151,14 @@ class _Dot:
         """The sums as int32, a lane a column."""
         if self.sums.element == _i32:
             return total
-        wide = _vector(_i32, self.sums.count)
-        one = builder.sext(_all(1, self.sums), wide)  # so that this is vpmaddwd
-        return _even_plus_odd(builder, builder.mul(builder.sext(total, wide), one))
+        words = _vector(_i32, self.lanes)
+        if self.name == "portable":
+            pairs, half = builder.bitcast(total, words), _all(16, words)
+            low = builder.ashr(builder.shl(pairs, half), half)
+            return builder.add(low, builder.ashr(pairs, half))
+        # By its name: LLVM would fold a product with ones, and shuffle.
+        name = {8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[self.lanes]
+        return _call(builder, f"llvm.x86.{name}", words, [total, _all(1, self.sums)])
 
 
 def emit_sums(tile, rows, builder, a, b, words):
@@ -239,36 +244,55 @@ def multiply(typingctx, tile, size, a, b, words, add, out):
 
 
 @intrinsic(prefer_literal=True)
-def multiply_scaled(typingctx, tile, size, like, a, b, words, scale, zero, row_sums, add, out):
-    """out[i, j] (+)= scale[j] * (sum of a b - zero[j] row_sums[i]), `out` of the dtype of `like`.
+def multiply_scaled(
+    typingctx, tile, size, like, groups, places, blocks, a, b, scales, zeros, steps, row_sums, out
+):
+    """out[i, j] = sum over groups of scale[j] * (sum of a b - zero[j] row_sums[i]).
 
-    As `multiply`; scale is of that dtype too, zero and row_sums of int32. Sums are added to what is
-    in `out` if `add`.
+    As `multiply`, with `out` of the dtype of `like`. Group g is the entries places[g] to
+    places[g + 1] of k, and its scales (of that dtype) and zeros (of int32) begin blocks[g] times
+    steps[0] and steps[1] bytes after the first; its row sums g times steps[2] after `row_sums`.
     """
     this, rows = tile.tile, tile.tile.heights[size.literal_value]
     element, lanes = like.dtype, tile.tile.lanes
 
     def codegen(context, builder, sig, args):
-        _, _, _, a, b, words, scale, zero, row_sums, add, out = args
+        _, _, _, groups, places, blocks, a, b, scales, zeros, steps, row_sums, out = args
+        scale_step, zero_step, sum_step = cgutils.unpack_tuple(builder, steps)
         floats = _vector(context.get_value_type(element), lanes)
-        results = emit_sums(this, rows, builder, a, b, words)
-        add = _splat(builder, builder.trunc(add, ir.IntType(1)), lanes)
-        for r, row in enumerate(results):
-            row_sum = _splat(builder, _load(builder, row_sums, _i64(r), _i32), lanes)
-            for j, total in enumerate(row):
-                offset = _load(builder, zero, _i64(j), total.type)
-                total = builder.sub(total, builder.mul(offset, row_sum))
-                factor = _load(builder, scale, _i64(j), floats)
-                i = _i64(r * this.vectors + j)
-                before = _load(builder, out, i, floats)
-                before = builder.select(add, before, ir.Constant(floats, None))
-                args = [builder.sitofp(total, floats), factor, before]
-                _store(builder, _fused(builder, args), out, i)
+        totals = [
+            [cgutils.alloca_once(builder, floats) for _ in range(this.vectors)] for _ in range(rows)
+        ]
+        for row in totals:
+            for slot in row:
+                builder.store(ir.Constant(floats, None), slot)
+        with cgutils.for_range(builder, groups, intp=_i64) as loop:
+            g = loop.index
+            place = _load(builder, places, g, _i64)
+            end = _load(builder, places, builder.add(g, _i64(1)), _i64)
+            words = builder.udiv(builder.sub(end, place), _i64(this.depth))
+            here_a = builder.add(a, builder.mul(place, _i64(4 * rows // this.depth)))
+            here_b = builder.add(b, builder.mul(place, _i64(this.width // this.per_byte)))
+            block = _load(builder, blocks, g, _i64)
+            scale = builder.add(scales, builder.mul(block, scale_step))
+            zero = builder.add(zeros, builder.mul(block, zero_step))
+            mine = builder.add(row_sums, builder.mul(g, sum_step))
+            results = emit_sums(this, rows, builder, here_a, here_b, words)
+            for r, (row, slots) in enumerate(zip(results, totals, strict=True)):
+                row_sum = _splat(builder, _load(builder, mine, _i64(r), _i32), lanes)
+                for j, (total, slot) in enumerate(zip(row, slots, strict=True)):
+                    offset = _load(builder, zero, _i64(j), total.type)
+                    exact = builder.sub(total, builder.mul(offset, row_sum))
+                    factor = _load(builder, scale, _i64(j), floats)
+                    terms = [builder.sitofp(exact, floats), factor, builder.load(slot)]
+                    builder.store(_fused(builder, terms), slot)
+        for r, slots in enumerate(totals):
+            for j, slot in enumerate(slots):
+                _store(builder, builder.load(slot), out, _i64(r * this.vectors + j))
         return context.get_dummy_value()
 
     i = None
-    result = _signature(tile, size, like, i, i, i, i, i, i, types.boolean, i)
-    return result, codegen
+    return _signature(tile, size, like, i, i, i, i, i, i, i, steps, i, i), codegen
 
 
 def _fused(builder, args):
@@ -342,43 +366,66 @@ def widen(typingctx, tile, like, b, words, scale, zero, out):
     return _signature(tile, like, i, i, i, i, i), codegen
 
 
+def _each_row(builder, rows, out, out_step):
+    """Emit a loop over rows: yields the number of each and where it goes."""
+    with cgutils.for_range(builder, rows, intp=_i64) as loop:
+        yield loop.index, builder.add(out, builder.mul(loop.index, out_step))
+
+
 @intrinsic
-def take_zero_points(typingctx, tile, sums, zero, column_sums, excess, column_zeros, out):
-    """out[j] = sums[j] - zero * column_sums[j] - excess * column_zeros[j], a panel's int32 row."""
+def take_zero_points(
+    typingctx, tile, rows, sums, zeros, column_sums, excess, column_zeros, out, out_step
+):
+    """out[i, j] = sums[i, j] - zeros[i] * column_sums[j] - excess[i] * column_zeros[j].
+
+    All are addresses of int32; rows of `out`, as wide as a panel, are `out_step` bytes apart.
+    """
     lanes, vectors = tile.tile.lanes, tile.tile.vectors
 
     def codegen(context, builder, sig, args):
-        _, sums, zero, column_sums, excess, column_zeros, out = args
+        _, rows, sums, zeros, column_sums, excess, column_zeros, out, out_step = args
         kind = _vector(_i32, lanes)
-        factors = [_splat(builder, value, lanes) for value in (zero, excess)]
-        for j in map(_i64, range(vectors)):
-            value = _load(builder, sums, j, kind)
-            for base, factor in zip((column_sums, column_zeros), factors, strict=True):
-                product = builder.mul(_load(builder, base, j, kind), factor)
-                value = builder.sub(value, product)
-            _store(builder, value, out, j)
+        columns = [
+            [_load(builder, base, _i64(j), kind) for base in (column_sums, column_zeros)]
+            for j in range(vectors)
+        ]
+        for i, to in _each_row(builder, rows, out, out_step):
+            factors = [_splat(builder, _load(builder, x, i, _i32), lanes) for x in (zeros, excess)]
+            for j, column in enumerate(columns):
+                at = builder.add(builder.mul(i, _i64(vectors)), _i64(j))
+                value = _load(builder, sums, at, kind)
+                for factor, of in zip(factors, column, strict=True):
+                    value = builder.sub(value, builder.mul(factor, of))
+                _store(builder, value, to, _i64(j))
         return context.get_dummy_value()
 
-    i, number = None, types.int32
-    return _signature(tile, i, number, i, number, i, i), codegen
+    return _signature(tile, *[None] * 8), codegen
 
 
 @intrinsic
-def scale_and_add(typingctx, tile, like, sums, scale, bias, is_relu, out):
-    """out[j] = sums[j] * scale + bias[j], 0 if `is_relu` and that is not above: a panel's row."""
+def scale_and_add(typingctx, tile, like, rows, sums, scales, bias, is_relu, out, out_step):
+    """out[i, j] = sums[i, j] * scales[i] + bias[j], 0 if `is_relu` and that is not above.
+
+    As `take_zero_points`, of floats of the dtype of `like`.
+    """
     lanes, vectors, element = tile.tile.lanes, tile.tile.vectors, like.dtype
 
     def codegen(context, builder, sig, args):
-        _, _, sums, scale, bias, is_relu, out = args
-        floats = _vector(context.get_value_type(element), lanes)
-        factor, zero = _splat(builder, scale, lanes), ir.Constant(floats, None)
+        _, _, rows, sums, scales, bias, is_relu, out, out_step = args
+        number = context.get_value_type(element)
+        floats = _vector(number, lanes)
+        offsets = [_load(builder, bias, _i64(j), floats) for j in range(vectors)]
+        zero = ir.Constant(floats, None)
         is_relu = _splat(builder, builder.trunc(is_relu, ir.IntType(1)), lanes)
-        for j in map(_i64, range(vectors)):
-            value = builder.fmul(_load(builder, sums, j, floats), factor)
-            value = builder.fadd(value, _load(builder, bias, j, floats))
-            below = builder.and_(is_relu, builder.fcmp_ordered("<=", value, zero))
-            _store(builder, builder.select(below, zero, value), out, j)
+        for i, to in _each_row(builder, rows, out, out_step):
+            factor = _splat(builder, _load(builder, scales, i, number), lanes)
+            for j, offset in enumerate(offsets):
+                at = builder.add(builder.mul(i, _i64(vectors)), _i64(j))
+                value = builder.fmul(_load(builder, sums, at, floats), factor)
+                value = builder.fadd(value, offset)
+                below = builder.and_(is_relu, builder.fcmp_ordered("<=", value, zero))
+                _store(builder, builder.select(below, zero, value), to, _i64(j))
         return context.get_dummy_value()
 
     i = None
-    return _signature(tile, like, i, element, i, types.boolean, i), codegen
+    return _signature(tile, like, i, i, i, i, types.boolean, i, i), codegen

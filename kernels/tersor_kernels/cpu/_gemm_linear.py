@@ -36,15 +36,24 @@ NONLINEARITIES = (None, "relu", "gelu", "silu")
 
 
 @njit
-def _multiply_scaled(tile, index, like, a, b, words, scale, zero, row_sums, add, out):
+def _multiply_scaled(tile, index, like, groups, a, b, scale, zero, steps, row_sums, out):
+    count, places, blocks = groups
     if index == 0:
-        multiply_scaled(tile, 0, like, a, b, words, scale, zero, row_sums, add, out)
+        multiply_scaled(
+            tile, 0, like, count, places, blocks, a, b, scale, zero, steps, row_sums, out
+        )
     elif index == 1:
-        multiply_scaled(tile, 1, like, a, b, words, scale, zero, row_sums, add, out)
+        multiply_scaled(
+            tile, 1, like, count, places, blocks, a, b, scale, zero, steps, row_sums, out
+        )
     elif index == 2:
-        multiply_scaled(tile, 2, like, a, b, words, scale, zero, row_sums, add, out)
+        multiply_scaled(
+            tile, 2, like, count, places, blocks, a, b, scale, zero, steps, row_sums, out
+        )
     else:
-        multiply_scaled(tile, 3, like, a, b, words, scale, zero, row_sums, add, out)
+        multiply_scaled(
+            tile, 3, like, count, places, blocks, a, b, scale, zero, steps, row_sums, out
+        )
 
 
 @njit
@@ -104,17 +113,19 @@ def _apply(function, row):
 @njit
 def _finish_panel(tile, sums, rows, r, c, scale, bias, function, out):
     """out = function(scale * sums + bias) for `rows` rows from r on, and a panel from c on."""
-    width = tile.width
-    count = min(width, out.shape[1] - c)
-    offset = bias[c:].ctypes.data
-    for i in range(rows):
-        row, result = sums[i], out[r + i, c : c + count]
-        to = result.ctypes.data if count == width else row.ctypes.data
-        scale_and_add(tile, sums, row.ctypes.data, scale[r + i], offset, function == 1, to)
-        for j in range(count if count < width else 0):
-            result[j] = row[j]
-        if function > 1:
-            _apply(function, result)
+    count = min(tile.width, out.shape[1] - c)
+    result = out[r : r + rows, c : c + count]
+    to = result if count == tile.width else sums
+    offset, scales = bias[c:].ctypes.data, scale[r:].ctypes.data
+    start, step = to.ctypes.data, to.strides[0]
+    scale_and_add(tile, sums, rows, sums.ctypes.data, scales, offset, function == 1, start, step)
+    if count < tile.width:
+        for i in range(rows):
+            for j in range(count):
+                result[i, j] = sums[i, j]
+    if function > 1:
+        for i in range(rows):
+            _apply(function, result[i])
 
 
 @njit
@@ -129,24 +140,19 @@ def _int_block(i, tile, rows_of_x, weights, groups, bias, function, out):
     rows, columns = block_steps(tile, m, n, places[-1], 1)
     across = -(-n // columns)
     r0, c0 = i // across * rows, i % across * columns
-    item, panel_bytes = scale.itemsize, places[-1] * width // tile.per_byte
-    sums = np.zeros((tall, width), scale.dtype)  # and so they stay if k is 0
-    to, step_zero = sums.ctypes.data, zero.strides[0] if zero.shape[0] > 1 else 0
+    panel_bytes = places[-1] * width // tile.per_byte
+    sums = np.empty((tall, width), scale.dtype)
+    step_zero = zero.strides[0] if zero.shape[0] > 1 else 0
+    steps = scale.strides[0], step_zero, row_sums.strides[0]
+    parts = starts.size - 1, places.ctypes.data, block_of.ctypes.data
     for c in range(c0, min(n, c0 + columns), width):
         panel = panels.ctypes.data + c // width * panel_bytes
+        s, z = scale.ctypes.data + c * scale.itemsize, zero.ctypes.data + 4 * c
         for r in range(r0, min(m, r0 + rows), tall):
             index = height_index(tile, m - r)
-            height = tile.heights[index]
             a = panels_a.ctypes.data + 4 * r * (places[-1] // depth)
-            for g in range(starts.size - 1):
-                words = (places[g + 1] - places[g]) // depth
-                mine = a + 4 * (places[g] // depth) * height
-                b = panel + places[g] * width // tile.per_byte
-                block = block_of[g]
-                s = scale.ctypes.data + block * scale.strides[0] + c * item
-                z = zero.ctypes.data + block * step_zero + 4 * c
-                total = row_sums.ctypes.data + g * row_sums.strides[0] + 4 * r
-                _multiply_scaled(tile, index, scale, mine, b, words, s, z, total, g > 0, to)
+            total, to = row_sums.ctypes.data + 4 * r, sums.ctypes.data
+            _multiply_scaled(tile, index, sums, parts, a, panel, s, z, steps, total, to)
             _finish_panel(tile, sums, min(tall, m - r), r, c, x_scale, bias, function, out)
 
 

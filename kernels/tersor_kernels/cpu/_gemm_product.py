@@ -23,7 +23,7 @@ from ._gemm_pack import (
     padded,
     work_guess,
 )
-from ._native import array_at
+from ._native import array_at, data_of
 from ._parallel import parallel
 
 _STRIP = 65536  # bytes of B that are packed at a time
@@ -87,15 +87,17 @@ def _write_panel(tile, sums, rows, first, columns, corrections, add, out):
     """
     c, count = columns
     column_sums, column_zeros, zeros, excess = corrections
-    for j in range(rows):
-        row = sums + 4 * tile.width * j
-        result = out[first + j, c : c + count]
-        is_direct = count == tile.width and out.itemsize == 4
-        to = result.ctypes.data if is_direct else row
-        zero, more = zeros[first + j], excess[first + j]
-        take_zero_points(tile, row, zero, column_sums, more, column_zeros, to)
-        if not is_direct:
-            add_row(array_at(row, np.int32)[:count], add, result)
+    is_direct = count == tile.width and out.itemsize == 4
+    result = out[first : first + rows, c : c + count]
+    to, step = sums, 4 * tile.width
+    if is_direct:
+        to, step = result.ctypes.data, result.strides[0]
+    zero, more = zeros[first:].ctypes.data, excess[first:].ctypes.data
+    take_zero_points(tile, rows, sums, zero, column_sums, more, column_zeros, to, step)
+    if not is_direct:
+        for i in range(rows):
+            row = array_at(sums + 4 * tile.width * i, np.int32)[:count]
+            add_row(row, add, result[i])
 
 
 @njit
@@ -170,7 +172,14 @@ def _block(i, tile, a, b, groups, zeros, flags, of, out):
 
 
 @njit
+def _with_address(source):
+    offsets, array, length, step, k_step, flip = source
+    return offsets, data_of(array), length, step, k_step, flip
+
+
+@njit
 def _product(tile, pool, a, b, groups, zeros, flags, of, out):
+    a, b = _with_address(a), _with_address(b)
     batches, m, n = out.shape
     starts, places = groups
     tall, depth, k = tile.heights[0], places[-1], starts[-1]
@@ -202,7 +211,7 @@ def product_for(tile):
     def product(pool, a, b, groups, zeros, flags, of, out):
         """out[i] = A[a_of[i]] B[b_of[i]], zero points taken off.
 
-        a, b : offsets of matrices, base, rows or columns, step, k_step, flip
+        a, b : offsets of matrices, id() of the array, rows or columns, step, k_step, flip
         zeros : of rows, (steps a batch and a row), of columns, (steps a batch and a column)
         flags : whether sums of columns and of rows are needed
         """

@@ -19,7 +19,7 @@ from numba.core.registry import cpu_target
 from numba.extending import NativeValue, models, overload_attribute, register_model, unbox
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two hashes of all fields would take a microsecond a call
 class Tile:
     """What one micro-kernel multiplies; kernels are compiled for each.
 
@@ -27,6 +27,7 @@ class Tile:
     lanes, vectors : int32 in a vector, and vectors in a panel of B
     heights : rows of A that it takes at once, the largest first
     needs : CPU features without which the code would not run, or not well
+    nibble_heights : those for entries of B of 4 bits, which take two more registers a vector
     nibbles : whether the entries of B have 4 bits
     """
 
@@ -36,6 +37,7 @@ class Tile:
     vectors: int
     heights: tuple[int, int, int, int]
     needs: tuple[str, ...] = ()
+    nibble_heights: tuple[int, int, int, int] = (4, 3, 2, 1)
     nibbles: bool = False
 
     @property
@@ -53,9 +55,10 @@ class Tile:
         """Entries of k whose products can be summed without overflow."""
         return 32 if self.nibbles and self.dot == 2 else 32768
 
+    @cache  # noqa: B019
     def with_nibbles(self, nibbles: bool) -> "Tile":
         """The same for entries of B of 4 or 8 bits."""
-        return replace(self, nibbles=nibbles)
+        return replace(self, heights=self.nibble_heights, nibbles=True) if nibbles else self
 
     @property
     def width(self) -> int:
@@ -77,9 +80,9 @@ class Tile:
 TILES = {
     tile.name: tile
     for tile in (
-        Tile("avx512vnni", 4, 16, 2, (12, 8, 4, 1), ("avx512vnni",)),
+        Tile("avx512vnni", 4, 16, 2, (12, 8, 4, 1), ("avx512vnni",), (12, 8, 4, 1)),
         Tile("avxvnni", 4, 8, 2, (6, 4, 2, 1), ("avxvnni",)),
-        Tile("avx512bw", 2, 16, 2, (12, 8, 4, 1), ("avx512bw",)),
+        Tile("avx512bw", 2, 16, 2, (12, 8, 4, 1), ("avx512bw",), (12, 8, 4, 1)),
         Tile("avx2", 2, 8, 2, (6, 4, 2, 1), ("avx2",)),
         Tile("sdot", 4, 4, 4, (6, 4, 2, 1), ("neon", "dotprod")),
         Tile("portable", 2, 4, 2, (4, 3, 2, 1)),

@@ -16,7 +16,9 @@ from ._parallel import workers
 
 TILE = tiles_for(host_features())[0]
 
+_FLIPS = np.uint8(0), np.uint8(128)
 _ONE = np.zeros(1, np.int64)
+_SHIFTS = {shift: np.full(1, -shift, np.int32) for shift in (-128, 0, 128)}
 
 
 def matmul_int8(a, b, a_zero_point, b_zero_point, dtype, out=None):
@@ -36,26 +38,27 @@ def matmul_int8(a, b, a_zero_point, b_zero_point, dtype, out=None):
     if batch and prod(b.shape[:-2]) == 1:  # the rows of all matrices a are rows of one
         columns = (*b.shape[:-2], 1, n)
         a, b, m, batch = a.reshape(-1, k), b.reshape(k, n), m * prod(batch), ()
-    left, a_of, a_shift = _matrices(a, batch, True)
-    right, b_of, b_shift = _matrices(b.swapaxes(-2, -1), batch, TILE.signed)
-    row_zeros = _zero_points(a_zero_point, rows, a_shift, m)
-    column_zeros = _zero_points(b_zero_point, columns, b_shift, n)
+    left, a_of, a_shift = _matrices(a, a.strides[-2:], m, batch, True)
+    right, b_of, b_shift = _matrices(b, b.strides[:-3:-1], n, batch, TILE.signed)
+    row_zeros, row_steps, needs_columns = _zero_points(a_zero_point, rows, a_shift, m)
+    column_zeros, column_steps, needs_rows = _zero_points(b_zero_point, columns, b_shift, n)
     product_for(TILE)(
         workers(),
         left,
         right,
         _groups(TILE, k, out.dtype.itemsize),
-        (*row_zeros, *column_zeros),
-        (bool(row_zeros[0].any()), bool(column_zeros[0].any())),
+        (row_zeros, row_steps, column_zeros, column_steps),
+        (needs_columns, needs_rows),
         (a_of, b_of),
         out.reshape(-1, m, n),
     )
     return out
 
 
-def _matrices(x, batch, signed):
-    """Where the matrices (rows, k) of `x` lie, which of them each of a batch is, and their shift.
+def _matrices(x, steps, length, batch, signed):
+    """Where the matrices of `x` lie, which of them each of a batch is, and their shift.
 
+    steps, length : bytes a row (or column) and an entry of k, and number of rows (or columns)
     Flipped to the kind that the micro-kernels want, entries and zero points are `shift` less.
     """
     flipped = (x.dtype == np.int8) != signed
@@ -63,22 +66,26 @@ def _matrices(x, batch, signed):
     offsets, of = _ONE, _ONE
     if x.ndim > 2:
         offsets = np.zeros((), np.int64)
-        for length, step in zip(x.shape[:-2], x.strides[:-2], strict=True):
-            offsets = offsets[..., None] + np.arange(length) * step
+        for count, step in zip(x.shape[:-2], x.strides[:-2], strict=True):
+            offsets = offsets[..., None] + np.arange(count) * step
         of = np.broadcast_to(np.arange(offsets.size).reshape(offsets.shape), batch)
         of, offsets = np.array(of).reshape(-1), offsets.reshape(-1)
     elif batch:
         of = np.zeros(prod(batch), np.int64)
-    base = x.__array_interface__["data"][0]
-    return (offsets, base, x.shape[-2], *x.strides[-2:], np.uint8(128 * flipped)), of, shift
+    return (offsets, id(x), length, *steps, _FLIPS[flipped]), of, shift
 
 
 def _zero_points(values, shape, shift, size):
-    """Zero points of entries that have `shift` taken off, and their steps a matrix and an entry."""
-    if values is None or values.size == 1:
-        value = 0 if values is None else int(values.reshape(())[()])
-        return np.full(1, value - shift, np.int32), (0, 0)
-    return np.broadcast_to(values, shape).astype(np.int32).reshape(-1) - np.int32(shift), (size, 1)
+    """Zero points of entries that have `shift` taken off, their steps a matrix and an entry, and
+    whether some are not 0.
+    """
+    if values is None:
+        return _SHIFTS[shift], (0, 0), shift != 0
+    if values.size == 1:
+        value = int(values.reshape(())[()]) - shift
+        return np.full(1, value, np.int32), (0, 0), value != 0
+    zeros = np.broadcast_to(values, shape).astype(np.int32).reshape(-1) - np.int32(shift)
+    return zeros, (size, 1), bool(zeros.any())
 
 
 @lru_cache
