@@ -27,14 +27,19 @@ def stem_of(module):
     return getattr(module, "STEM", named[0] if named else None)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--gpu", action="store_true", help="run cuda on the GPU, not on the emulator")
+
+
 def pytest_generate_tests(metafunc):
-    """`backend`: those of NumPy arrays, and cuda, emulated, where the stem has kernels."""
+    """`backend`: those of NumPy arrays, and cuda where the stem has kernels."""
     own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "backend" not in metafunc.fixturenames or "backend" in own:
         return
     names = [b.name for b in BACKENDS if b.owns(np.empty(0))]
     if (KERNELS / f"cuda/{stem_of(metafunc.module)}.cu").exists():
-        names.append(pytest.param("cuda", marks=pytest.mark.emulated))
+        mark = pytest.mark.gpu if metafunc.config.getoption("--gpu") else pytest.mark.emulated
+        names.append(pytest.param("cuda", marks=mark))
     metafunc.parametrize("backend", names, indirect=True)
 
 
@@ -52,8 +57,22 @@ def pytest_collection_modifyitems(items):
 def backend(request):
     """The name of a backend; test functions give all of them NumPy arrays."""
     if request.param == "cuda":
-        request.getfixturevalue("emulated")
+        request.getfixturevalue("gpu" if request.config.getoption("--gpu") else "emulated")
     return request.param
+
+
+@pytest.fixture
+def gpu(request, monkeypatch):
+    """The real CuPy, and tersor's functions put NumPy arrays on the GPU."""
+    if not request.config.getoption("--gpu"):
+        pytest.skip("runs on a GPU, with --gpu")
+    cupy = pytest.importorskip("cupy")
+    if not cupy.is_available():
+        pytest.fail("--gpu needs an NVIDIA GPU, and there is none that CuPy can use")
+    import cupy_standin
+
+    cupy_standin.adapt(monkeypatch)
+    return cupy
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 
 from . import array, cuda, functions, raw
-from .adapter import adapted
+from .adapter import adapt as adapt
 from .array import ndarray as ndarray
 from .raw import settings as settings
 
@@ -36,15 +36,3 @@ def install(monkeypatch):
     """Let `import cupy` give the stand-in during a test."""
     monkeypatch.setitem(sys.modules, "cupy", module())
     monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)
-
-
-def adapt(monkeypatch):
-    """Let tersor's functions take host arrays with backend="cuda" during a test."""
-    import tersor
-
-    for name in tersor.__all__:
-        value = getattr(tersor, name)
-        if callable(value) and not isinstance(value, type):
-            monkeypatch.setattr(tersor, name, adapted(value))
-    update = tersor.Calibrator.update
-    monkeypatch.setattr(tersor.Calibrator, "update", adapted(update))

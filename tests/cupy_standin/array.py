@@ -23,11 +23,26 @@ class Missing(TypeError):
     """What CuPy does not have, or the stand-in for it."""
 
 
+class MemoryPointer:
+    """A place in memory that is kept as long as something points to it."""
+
+    def __init__(self, host, ptr):
+        self.host, self.ptr = host, ptr
+
+    def __add__(self, offset):
+        return MemoryPointer(self.host, self.ptr + offset)
+
+
 class ndarray:
     """Memory of the device, seen as an array; never turned into a NumPy array unasked."""
 
     def __init__(self, shape, dtype=float, memptr=None, strides=None, order="C"):
         dtype = checked(dtype)
+        if memptr is not None:
+            start = memptr.ptr - memptr.host.ctypes.data
+            memory = memptr.host.reshape(-1).view(np.uint8)
+            self.host = np.ndarray(shape, dtype, memory, start, strides, order)
+            return
         size = int(np.prod(shape)) * dtype.itemsize
         memory = np.full(size + ALIGNMENT, POISON, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
@@ -54,7 +69,7 @@ class ndarray:
 
     @property
     def data(self):
-        return SimpleNamespace(ptr=self.host.ctypes.data)
+        return MemoryPointer(self.host, self.host.ctypes.data)
 
     @property
     def device(self):
