@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from math import inf, prod
 from typing import Any, ParamSpec, TypeVar
@@ -12,12 +12,12 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ._backends import array_function, is_on_gpu, kernels
 from ._reduce_least import ALWAYS_NUMPY, least
+from ._reduce_short import FLOAT64, short_ways
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 NO_VALUE: Any = np._NoValue  # NumPy's own mark of an argument that was not given
-FLOAT64 = np.dtype(np.float64)
 
 ACCURATE = "float16, bfloat16 and float32 are accumulated in float64 and rounded once. "
 _COVERED = {np.dtype(code) for code in "?bBhHiIlLqQefd"}
@@ -41,14 +41,36 @@ _DOCUMENTATION = """    Parameters, result, errors and warnings are those of `{n
 def numpy_function(
     original: Callable[..., Any], notes: str = "", parameters: str = ""
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Document a function as a faster `original`, and let it take torch tensors."""
+    """Document a function as a faster `original`; let it take torch tensors, and short ways."""
+    ways = short_ways(original.__name__)
+    axis_second = original is not np.linalg.norm
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         name = f"{original.__module__}.{original.__name__}"
         summary, examples, code = (function.__doc__ or "").partition("    Examples\n")
         text = _DOCUMENTATION.format(name=name, notes=notes, parameters=parameters)
         function.__doc__ = f"{summary.rstrip()}\n\n{text}{examples}{code}"
-        return array_function(function)
+        of_any_array = array_function(function)
+
+        @wraps(function)
+        def call(*args: P.args, **options: P.kwargs) -> R:
+            a: Any = args[0] if args else None
+            if type(a) is not np.ndarray:
+                return of_any_array(*args, **options)
+            if a.dtype in ways and len(args) + len(options) <= 2:
+                below, short = ways[a.dtype]
+                axis: Any = args[1] if axis_second and len(args) == 2 else options.get("axis")
+                if axis is not None:
+                    below = ALWAYS_NUMPY if type(axis) is int and a.ndim else 0
+                elif len(args) == 2 or options:
+                    below = 0
+                if 0 < a.size < below and a.flags.c_contiguous:
+                    result = short(a, axis)
+                    if result is not None:
+                        return result  # type: ignore[no-any-return]
+            return function(*args, **options)
+
+        return call
 
     return decorate
 
