@@ -1,11 +1,11 @@
 import itertools
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
+from numpys import DTYPES, EXACT, FLOATS, PLACES, PRODUCTS, RUNNING, SUMS, assert_numpys, outcome
 from scipy.special import logsumexp
 
 import tersor
@@ -19,18 +19,7 @@ from tersor.testing import (
     unchanged,
 )
 
-DTYPES = [
-    bool,
-    np.int8,
-    np.uint8,
-    np.int32,
-    np.int64,
-    np.uint64,
-    np.float16,
-    np.float32,
-    np.float64,
-]
-FLOATS = [np.float16, np.float32, np.float64]
+SHAPES = [(1,), (1000,), (3, 5), (513, 3), (2, 4099), (5, 7, 11), (2, 3, 1030)]
 # Without these the kernels for the GPU would be compiled and emulated for half an hour.
 EMULATED = {
     "dtype": [np.float32],
@@ -38,49 +27,6 @@ EMULATED = {
     "kind": ["ties", "specials"],
     "n": [1, 127, 4097, 66_000],
 }
-SUMS = ("sum", "mean", "average", "var", "std", "nansum", "nanmean", "nanvar", "nanstd")
-EXTREMA = ("max", "min", "amax", "amin", "ptp", "nanmax", "nanmin")
-EXACT = (*EXTREMA, "any", "all", "count_nonzero")
-PLACES = ("argmax", "argmin", "nanargmax", "nanargmin")
-PRODUCTS = ("prod", "nanprod")
-RUNNING = ("cumsum", "cumprod", "nancumsum", "nancumprod")
-SHAPES = [(1,), (1000,), (3, 5), (513, 3), (2, 4099), (5, 7, 11), (2, 3, 1030)]
-
-
-def outcome(function, *args, **kwargs):
-    """Result, or exception type, and the warnings."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = function(*args, **kwargs)
-        except Exception as error:
-            result = error
-    return result, sorted({str(w.message) for w in caught})
-
-
-def assert_numpys(name, x, backend=None, **options):
-    """The same type, dtype, shape, values, errors and warnings as NumPy's function."""
-    got, got_warnings = outcome(getattr(tersor, name), x, backend=backend, **options)
-    want, want_warnings = outcome(getattr(np, name), x, **options)
-    if isinstance(want, Exception):
-        assert type(got) is type(want) and str(got) == str(want)
-        return
-    assert not isinstance(got, Exception), got
-    assert (type(got), got.dtype, got.shape) == (type(want), want.dtype, want.shape)
-    if name in SUMS:
-        wide, _ = outcome(getattr(np, name), x.astype(np.float64), **options)
-        tolerance = {2: 1e-3, 4: 1.2e-7}.get(got.dtype.itemsize, 1e-12)
-        size = np.abs(x[np.isfinite(x)].astype(np.float64)).max(initial=0)
-        floor = {"var": 2, "std": 1}.get(name.removeprefix("nan"), 1)
-        np.testing.assert_allclose(
-            np.asarray(got, np.float64),
-            np.asarray(wide, np.float64).astype(got.dtype).astype(np.float64),
-            rtol=tolerance,
-            atol=1e-13 * x.size * size**floor,
-        )
-    else:
-        assert_identical(got, want)
-        assert got_warnings == ([] if backend == "cuda" else want_warnings)
 
 
 @pytest.mark.parametrize("name", [*SUMS, *EXACT, *PLACES])

@@ -1,13 +1,13 @@
 """Any call of a reduction that NumPy knows: any dtype, shape, layout and options, errors too."""
 
 import inspect
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_dtypes import bfloat16
+from numpys import outcome as numpys_outcome
 
 import tersor
 from tersor.testing import assert_identical
@@ -104,14 +104,9 @@ def calls(draw, dtypes):
 
 
 def outcome(function, *args, **options):
-    """Result or exception, and the warnings; NumPy says "scalar divide" where it has no array."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            result = function(*args, **options)
-        except Exception as error:
-            result = error
-    return result, {str(w.message).replace("scalar ", "").rstrip(".") for w in caught}
+    """As in `numpys`; NumPy says "scalar divide" where it has no array."""
+    result, caught = numpys_outcome(function, *args, **options)
+    return result, {text.replace("scalar ", "").rstrip(".") for text in caught}
 
 
 def numpys(name, x, options):

@@ -61,7 +61,8 @@ def numpy_function(
                 below, short = ways[a.dtype]
                 axis: Any = args[1] if axis_second and len(args) == 2 else options.get("axis")
                 if axis is not None:
-                    below = ALWAYS_NUMPY if type(axis) is int and a.ndim else 0
+                    known = type(axis) is int and -a.ndim <= axis < a.ndim
+                    below = ALWAYS_NUMPY if known else 0
                 elif len(args) == 2 or options:
                     below = 0
                 if 0 < a.size < below and a.flags.c_contiguous:

@@ -90,6 +90,8 @@ _OF_HALVES = {name: _rounded(way) for name, way in {**_ADDED, **_ADDED_IN_FLOAT6
 _EXACT: dict[str, Short] = {
     "min": lambda a, axis: np.minimum.reduce(a, axis),
     "max": lambda a, axis: np.maximum.reduce(a, axis),
+    "nanmin": lambda a, axis: np.fmin.reduce(a, axis),  # of 0.0 and -0.0, it takes the other
+    "nanmax": lambda a, axis: np.fmax.reduce(a, axis),
     "argmin": lambda a, axis: a.argmin(axis),
     "argmax": lambda a, axis: a.argmax(axis),
     "ptp": _ptp,
@@ -108,7 +110,8 @@ def short_ways(name: str) -> dict[Any, tuple[float, Short]]:
     op = "scan" if "cum" in name else _MEASURED_AS.get(name, name)
     ways = {}
     for dtype in (*_HALVES, FLOAT64, *_INTEGERS, _BOOL):
-        short = (_OF_HALVES if dtype in _HALVES else _ADDED).get(plain) or _EXACT.get(plain)
+        added = _OF_HALVES if dtype in _HALVES else _ADDED
+        short = added.get(plain) or _EXACT.get(name) or _EXACT.get(plain)
         if short is None or (plain == "ptp" and dtype == _BOOL):
             continue
         if name.startswith("nan") and dtype.kind == "f":

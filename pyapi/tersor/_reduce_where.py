@@ -104,7 +104,7 @@ def _position(
         call = reduction(a, axis, out, options, backend, name, lambda own: np.dtype(np.intp))
     if call is None:
         return seeing_nan(function, a, axis=axis, out=out, **options)
-    x, along = (call.a.reshape(-1), 0) if axis is None else (call.a, call.axes[0])
+    x, along = call.a, None if axis is None else call.axes[0]
     if x.dtype.kind in "biu":
         op, skip = op.removeprefix("nan"), False
     result = call.kernels.argreduce(op, x, along)
@@ -112,7 +112,10 @@ def _position(
         if (call.reduce("count_numbers") == 0).any():
             raise ValueError("All-NaN slice encountered")
     elif skip:
-        found = np.take_along_axis(x, np.expand_dims(result, along), along)
+        if along is None:
+            found = np.asarray(x.flat[int(result)])
+        else:
+            found = np.take_along_axis(x, np.expand_dims(result, along), along)
         if (found != found).any() and (call.reduce("count_numbers") == 0).any():
             raise ValueError("All-NaN slice encountered")
     return call.finish(result)

@@ -9,6 +9,7 @@ from ._native import LOCAL, address, array_at, local_array, prefetch
 from ._reduce_ops import (
     ARGS,
     CENTRED,
+    SETTLED,
     accumulator,
     context,
     identity,
@@ -101,7 +102,7 @@ def _join_at(op, a, size, j, distance):
 
 @njit(cache=False, forceinline=True)
 def _fold_run(
-    op, lane, kind, one, parts, planes, numbered, a, to, size, x, i, address, itemsize, rows
+    op, lane, kind, one, parts, planes, numbered, a, to, size, x, i, address, itemsize, rows, gap
 ):
     # A function of its own, which LLVM optimizes before it is inlined: maxima are twice as fast.
     lanes, acc, group_bytes, row = _u(LANES), local_array(lane), GROUP * itemsize, 0
@@ -111,9 +112,11 @@ def _fold_run(
     if planes > parts:
         for j in range(lanes):
             acc[_u(planes - 1) * lanes + j] = a[_u(parts) * size + to]
+    near = rows - _AHEAD // itemsize
     for _ in range(rows // GROUP):
+        ahead = _AHEAD if GROUP // 8 * row < near else _AHEAD + gap
         for line in range(group_bytes // 64):
-            prefetch(address + _AHEAD + 64 * line)
+            prefetch(address + ahead + 64 * line)
         for j in range(lanes):
             _fold_group(op, acc, lanes, j, x, i + j, lanes, row)
         i += _u(GROUP)
@@ -143,7 +146,8 @@ def _core(kind, dtype):
     Accumulators are a[start...], their parts and then their centre `size` apart.
     CLEAR   make them the identity
     FOLD    merge rows of n elements from x[offset] on, `stride` apart; the first is number `row`
-    RUN     make them the folds of n times `rows` neighbours in memory: each a leaf, in registers
+    RUN     make them the folds of n times `rows` neighbours in memory: each a leaf, in registers;
+            `row` elements are skipped behind each
     NUMBER  elements are numbered within their lane: number those of lane `row` within the leaf
     MERGE   merge those that are `stride` further on
     STORE   x[offset...] = a[start...], one number each, in the dtype of the result
@@ -152,7 +156,7 @@ def _core(kind, dtype):
     """
     lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), parts_of(kind, dtype)
     whole, flagged = planes_of(kind, dtype) == 1, planes_of(kind, dtype) < parts
-    op, one, numbered = kind(), identity(kind, dtype), kind in ARGS
+    op, one, numbered, truth = kind(), identity(kind, dtype), kind in ARGS, kind in SETTLED
     narrowed = whole and result is np.float64
     planes = parts + (kind in CENTRED)
     bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), dtype.itemsize
@@ -186,6 +190,7 @@ def _core(kind, dtype):
                     address,
                     itemsize,
                     rows,
+                    row * itemsize,
                 )
                 i += stride
                 address += np.int64(stride) * itemsize
@@ -207,6 +212,9 @@ def _core(kind, dtype):
             elif flagged:
                 for j in range(n):
                     out[i + j] = a[start + j] if a[size + start + j] == 0 else np.nan
+            elif truth:
+                for j in range(n):
+                    out[i + j] = a[start + j] != 0
             else:
                 for j in range(n):
                     out[i + j] = a[start + j]

@@ -12,7 +12,7 @@ its strides allow:
 
     ROWS    elements are contiguous: one result at a time, its lanes in registers
     DENSE   elements are contiguous rows of w: w times as many contiguous lanes
-    WIDE    rows of w are contiguous, but apart: a lane at a time, 8 rows of it
+    WIDE    rows of w are apart: a lane at a time, 8 rows of it
     GATHER  anything else: a few rows are copied together, then DENSE
 
 What an operation does with elements and accumulators is its core (`_reduce_core`): a new operation
@@ -43,9 +43,12 @@ from ._reduce_ops import (
 )
 
 LEAF, FEW = 4096, 64
+LONG_LEAF = 32768  # where order matters to no bit: a leaf takes 30 ns, as long as 3 KB from L3;
+# and so many uint16 add up to less than 2**31
 SMALL = 2**20  # bytes up to which contiguous rows are folded on the caller's thread: 10-25 us
 _MAX_WIDTH = 1024  # columns of a dense tile
-_HELD_BYTES = 2**19  # of a wide tile's lanes: long runs of memory gain more than a small cache
+_MIN_WIDTH = 512  # columns of a wide one that leaves some to other threads
+_HELD_BYTES = 2**19  # of a wide tile's lanes: long runs gain more than a small cache
 _RUNS_BLOCK = 65536  # elements of a block of runs
 _GATHERED = 16384  # elements that a tile copies together at a time
 _ROWS, _DENSE, _WIDE, _GATHER = range(4)
@@ -54,8 +57,8 @@ _ROWS, _DENSE, _WIDE, _GATHER = range(4)
     _X, _OUT, _FLAGS,
     _CODE, _CENTRE_CODE, _COPY_CODE, _HELD, _PLANES, _LANES, _LEAVES, _PROBE, _FINAL, _NUMBERED,
     _STORE, _DIVISOR, _MODE, _WIDTH, _COLUMNS, _PLACES, _RUNS,
-    _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
-) = range(28)  # fmt: skip
+    _LEAF, _OUTER, _SO, _N1, _S1, _N2, _S2, _INNER, _SI,
+) = range(29)  # fmt: skip
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
 
 
@@ -69,12 +72,18 @@ def _fold_dense(code, a, size, x, offset, rows, w, row, lanes):
 
 
 @njit
-def _fold_wide(code, a, size, x, offset, stride, rows, w, lanes):
-    """Merge rows of w that are `stride` apart."""
+def _fold_wide(code, a, size, args, offset, rows, w, lanes, copy):
+    """Merge rows of w that are apart, 8 at a time: as they lie, or copied together."""
+    x, apart, si = at(args, _X), lanes * at(args, _S2), at(args, _SI)
     for r in range(0, rows, 8 * lanes):
         for lane in range(min(lanes, rows - r)):
-            first, count = offset + (r + lane) * stride, min(8, -((r + lane - rows) // lanes))
-            call(code, (FOLD, a, size, lane * w, x, first, lanes * stride, count, w, r // lanes))
+            first = offset + (r + lane) * at(args, _S2)
+            count = min(8, -((r + lane - rows) // lanes))
+            if si == 1:
+                call(code, (FOLD, a, size, lane * w, x, first, apart, count, w, r // lanes))
+            else:
+                call(at(args, _COPY_CODE), (x, copy, first, 0, count, apart, w, w, si, 1))
+                call(code, (FOLD, a, size, lane * w, copy, 0, w, count, w, r // lanes))
 
 
 @njit
@@ -91,7 +100,9 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
     lanes = at(args, _LANES)
     used, half = min(lanes, rows), lanes // 2
     if mode == _ROWS:
-        call(code, (RUN, a, size, 0, x, offset + first, at(args, _SI), rows, w, 0))
+        n, si = at(args, _N2), at(args, _SI)
+        skipped = si - n if first + rows == n else 0
+        call(code, (RUN, a, size, 0, x, offset + first, si, rows, w, skipped))
         return
     if mode == _GATHER and w == 1 and lanes > 1:
         _gather(args, offset, first, rows, 1, copy)
@@ -99,7 +110,7 @@ def _fold_tile(code, a, size, args, offset, first, rows, w, copy):
         return
     call(code, (CLEAR, a, size, 0, 0, 0, 0, 0, max(1, used) * w, 0))
     if mode == _WIDE:
-        _fold_wide(code, a, size, x, offset + first * s2, s2, rows, w, lanes)
+        _fold_wide(code, a, size, args, offset + first * s2, rows, w, lanes, copy)
     elif mode == _GATHER:
         step = max(GROUP, _GATHERED // w // GROUP * GROUP)
         for r in range(0, rows, step):
@@ -141,8 +152,8 @@ def _fold_leaf(args, a, o, leaf, begin, end):
     flags, flagged = array_at(at(args, _FLAGS), np.uint8), at(args, _FINAL) >= 0
     store, divisor = at(args, _STORE), at(args, _DIVISOR)
     first_plane = 1 if at(args, _NUMBERED) and leaves == 1 else 0
-    first = leaf * LEAF
-    rows = min(LEAF, n - first)
+    first = leaf * at(args, _LEAF)
+    rows = min(at(args, _LEAF), n - first)
     size = min(at(args, _LANES), rows) * width
     copy = a + 8 * at(args, _HELD) * size
     for c in range(begin, end, width):
@@ -156,7 +167,7 @@ def _fold_leaf(args, a, o, leaf, begin, end):
         for plane in range(first_plane, planes):
             to = (plane * leaves + leaf) * at(args, _OUTER) * inner + o * inner + c
             call(code, (store, a, size, plane * size, at(args, _OUT), to, 0, divisor, w, 0))
-        if flagged and w == 1 and array_at(a, np.uint8)[_u(0)] == at(args, _FINAL):
+        if flagged and w == 1 and (array_at(a, np.uint8)[_u(0)] != 0) == (at(args, _FINAL) != 0):
             flags[result] = 1
 
 
@@ -188,15 +199,15 @@ def _merge_leaves(code, out, leaves, n):
 
 
 @njit
-def _fold_rows(code, x, m, n, out):
+def _fold_rows(code, x, m, n, longest, out):
     """Fold m rows of n neighbours in memory into row 0 of `out`, on this thread."""
     scratch = np.empty(2)
-    x, out, a, leaves = at(x, 0), at(out, 0), scratch.ctypes.data, -(-n // LEAF)
+    x, out, a, leaves = at(x, 0), at(out, 0), scratch.ctypes.data, -(-n // longest)
     for leaf in range(leaves):
-        first = leaf * LEAF
+        first = leaf * longest
         for i in range(m):
             if n > FEW:
-                call(code, (RUN, a, 1, 0, x, i * n + first, 1, min(LEAF, n - first), 1, 0))
+                call(code, (RUN, a, 1, 0, x, i * n + first, 1, min(longest, n - first), 1, 0))
             else:
                 call(code, (CLEAR, a, 1, 0, 0, 0, 0, 0, 1, 0))
                 call(code, (FOLD, a, 1, 0, x, i * n, 1, n, 1, 0))
@@ -205,17 +216,22 @@ def _fold_rows(code, x, m, n, out):
     return scratch[0]  # it is alive until here
 
 
+def _is_free(kind, dtype):
+    return is_any_order(kind, dtype) and kind not in ARGS
+
+
 @cache
 def row_folder(kind, dtype):
     """What `fold_rows` needs to know of an operation whose result is one number."""
-    return core(kind, dtype)[0], np.dtype(result_type(kind, dtype))
+    longest = LONG_LEAF if _is_free(kind, dtype) else LEAF
+    return core(kind, dtype)[0], np.dtype(result_type(kind, dtype)), longest
 
 
 def fold_rows(folder, x, shape, n):
     """The results, of `shape`, of rows of n in a small contiguous `x`, in the shortest way."""
-    code, dtype = folder
-    out = np.empty((-(-n // LEAF), *shape), dtype)
-    _fold_rows(code, id(x) + DATA, x.size // n, n, id(out) + DATA)
+    code, dtype, longest = folder
+    out = np.empty((-(-n // longest), *shape), dtype)
+    _fold_rows(code, id(x) + DATA, x.size // n, n, longest, id(out) + DATA)
     return out[0]
 
 
@@ -246,17 +262,19 @@ class Fold(NamedTuple):
         return out
 
 
-def plan_fold(kind, dtype, place, final=None, divisor=1):
+def plan_fold(kind, dtype, place, threads, final=None, divisor=1):
     """The Fold of elements at `place`.
 
     place : (outer, its stride, n1, its stride, n2, its stride, inner, its stride), in elements.
+    threads : how many there will be; results do not depend on it
     final : float32 if results of one leaf in float64 shall be divided and stored as that
     """
     outer, so, n1, s1, n2, s2, inner, si = place
     n = n1 * n2
     if n1 == 1:
         s1 = n2 * s2  # it would not matter, but the gatherer walks the smallest stride innermost
-    leaf, leaves = min(n, LEAF), -(-n // LEAF)
+    longest = LONG_LEAF if _is_free(kind, dtype) and n1 == s2 == 1 else LEAF
+    leaf, leaves = min(n, longest), -(-n // longest)
     alone = n > FEW and min(abs(s1), abs(s2)) < abs(si)  # each result's elements are near
     needless = is_any_order(kind, dtype) and inner >= 64 and not alone
     lanes = 1 if n <= FEW or needless else LANES
@@ -266,8 +284,11 @@ def plan_fold(kind, dtype, place, final=None, divisor=1):
         mode, width = _ROWS, 1 if n > LEAF else min(inner, max(1, _GATHERED // n))
     elif n1 == 1 and si == 1 and s2 == inner and inner <= _MAX_WIDTH:
         mode, width = _DENSE, inner
-    elif n1 == 1 and si == 1 and inner >= 64:
-        mode, width = _WIDE, min(inner, _HELD_BYTES // column, 8 * _MAX_WIDTH)
+    elif n1 == 1 and inner >= 64 and 0 < abs(si) < abs(s2):
+        mode, most = _WIDE, 8192 if si == 1 and n > FEW else 2048  # long runs gain more
+        width = min(inner, _HELD_BYTES // column, most)
+        parts = -(-threads // (outer * leaves))
+        width = min(width, max(_MIN_WIDTH, -(-inner // parts)))
     else:
         mode, width = _GATHER, 512 if n > FEW else min(_GATHERED // n, _MAX_WIDTH)
         width = 1 if alone else min(inner, width)
@@ -278,12 +299,14 @@ def plan_fold(kind, dtype, place, final=None, divisor=1):
     runs = max(1, _RUNS_BLOCK // (leaf * columns)) if leaves > 1 else 1
     blocks = -(-outer // places) * -(-leaves // runs) * -(-inner // columns)
     copied = min(leaf * width, max(_GATHERED, GROUP * width)) if mode == _GATHER else 0
+    if mode == _WIDE and si != 1:
+        copied = 8 * width
     apart = min([abs(s) for m, s in ((n1, s1), (n2, s2), (inner, si)) if m > 1], default=1)
     reach = min(64, apart * dtype.itemsize) or dtype.itemsize  # bytes read for an element
     constants = [
         core(kind, dtype)[0],
         core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
-        copier(dtype.itemsize)[0] if mode == _GATHER else 0,
+        copier(dtype.itemsize)[0] if copied else 0,
         held,
         planes,
         lanes,
@@ -298,6 +321,7 @@ def plan_fold(kind, dtype, place, final=None, divisor=1):
         columns,
         places,
         runs,
+        longest,
         *(outer, so, n1, s1, n2, s2, inner, si),
     ]
     return Fold(

@@ -6,16 +6,39 @@ import numpy as np
 
 from .._jit import njit
 from ._native import address, array_at, call, prefetch
-from ._strided import copy_evens, transpose
+from ._strided import copy_evens, evens, transpose
 
 _SIDE = 8  # of the squares that are transposed
-_AHEAD = 4096  # bytes: prefetching halves the time of arrays in memory
+_AHEAD, _PIECE = 8192, 1024  # bytes: prefetching as much as this at a time halves the time
 _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectorizes
+
+
+@njit(cache=False, forceinline=True)
+def _copy_row(dtype, chunk, size, x, step, out, out_step, n):
+    """Copy n elements between strides; steps known to the compiler make loops of vector code."""
+    a, b = array_at(x, dtype), array_at(out, dtype)
+    if step == 1 and out_step == 1:
+        for j in range(_u(n)):
+            b[j] = a[j]
+    elif step == -1 and out_step == 1:
+        for j in range(_u(n)):
+            b[j] = a[-j]
+    else:
+        j = 0
+        if step == 2 and out_step == 1:
+            while j + chunk < n:
+                copy_evens(dtype, x + 2 * j * size, out + j * size)
+                j += chunk
+        i, k = _u(j * step), _u(j * out_step)
+        for _ in range(j, n):
+            b[k] = a[i]
+            i += _u(step)
+            k += _u(out_step)
 
 
 def _copier(dtype):
     """copy(x, out, p, q, m, ps, qs, n, pt, qt): an (m, n) block between any strides."""
-    size, evens = np.int64(dtype.itemsize), max(8, 64 // dtype.itemsize)
+    size, chunk = np.int64(dtype.itemsize), evens(dtype.itemsize)
 
     @njit
     def copy(x, out, p, q, m, ps, qs, n, pt, qt):
@@ -34,31 +57,19 @@ def _copier(dtype):
                     to = target + (r + j * qt) * size
                     transpose(dtype, _SIDE, part + j * size, ps * size, to, qt * size, n - j)
                 r += _SIDE
-        ahead = (ps if m > 1 else n * pt) * size
-        reach = n * abs(pt) * size if abs(pt) * size < 64 else 0  # a CPU has many misses under way
+        span = abs(pt) * size  # a CPU has many misses under way where it is a line or more
+        piece = max(chunk, _PIECE // span // chunk * chunk) if 0 < span < 64 else n
+        ahead = _AHEAD if n > 2 * piece else (ps if m > 1 else n * pt) * size  # or the next row
+        ahead = -ahead if n > 2 * piece and pt < 0 else ahead
         for row in range(r, m):
             part, to = source + row * ps * size, target + row * qs * size
-            for line in range(0, reach, 64):
-                prefetch(part + ahead + (line if pt > 0 else -line))
-            a, b = array_at(part, dtype), array_at(to, dtype)
-            # Steps that are known to the compiler make loops of vector code.
-            if pt == 1 and qt == 1:
-                for j in range(_u(n)):
-                    b[j] = a[j]
-            elif pt == -1 and qt == 1:
-                for j in range(_u(n)):
-                    b[j] = a[-j]
-            else:
-                j = 0
-                if pt == 2 and qt == 1:
-                    while j + evens < n:
-                        copy_evens(dtype, evens, part + 2 * j * size, to + j * size)
-                        j += evens
-                i, k = _u(j * pt), _u(j * qt)
-                for _ in range(j, n):
-                    b[k] = a[i]
-                    i += _u(pt)
-                    k += _u(qt)
+            for j in range(0, n, piece):
+                count = min(piece, n - j)
+                if piece < n or 0 < span < 64:
+                    for line in range(0, count * span, 64):
+                        prefetch(part + j * pt * size + ahead + (line if pt > 0 else -line))
+                place, to_place = part + j * pt * size, to + j * qt * size
+                _copy_row(dtype, chunk, size, place, pt, to_place, qt, count)
         return 0
 
     return copy

@@ -3,6 +3,7 @@
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numba.np.numpy_support import as_dtype
 
 
 def _rows(context, builder, dtype, number, address, step, count):
@@ -49,17 +50,22 @@ def transpose(typingctx, dtype, side, x, step, out, out_step, count):
     return types.void(dtype, side, i, i, i, i, i), codegen
 
 
-@intrinsic(prefer_literal=True)
-def copy_evens(typingctx, dtype, side, x, out):
-    """Copy entries 0, 2, 4... of `x`, `side` of them; the one behind the last is read too."""
-    number = side.literal_value
+def evens(itemsize):
+    """How many entries `copy_evens` copies."""
+    return max(8, 64 // itemsize)
+
+
+@intrinsic
+def copy_evens(typingctx, dtype, x, out):
+    """Copy entries 0, 2, 4... of `x`; the one behind the last is read too."""
+    number = evens(as_dtype(dtype.dtype).itemsize)
 
     def codegen(context, builder, sig, args):
         size = context.get_abi_sizeof(context.get_value_type(dtype.dtype))
-        step = ir.Constant(args[2].type, number * size)
-        low, high = _rows(context, builder, dtype, number, args[2], step, 2)
-        evens = builder.shuffle_vector(low, high, _order(list(range(0, 2 * number, 2))))
-        builder.store(evens, builder.inttoptr(args[3], evens.type.as_pointer()), align=1)
+        step = ir.Constant(args[1].type, number * size)
+        low, high = _rows(context, builder, dtype, number, args[1], step, 2)
+        even = builder.shuffle_vector(low, high, _order(list(range(0, 2 * number, 2))))
+        builder.store(even, builder.inttoptr(args[2], even.type.as_pointer()), align=1)
         return context.get_dummy_value()
 
-    return types.void(dtype, side, types.int64, types.int64), codegen
+    return types.void(dtype, types.int64, types.int64), codegen

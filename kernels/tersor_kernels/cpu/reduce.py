@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._parallel import get_num_threads
 from ._reduce_exact import plan_exact_sum
 from ._reduce_fold import FEW, LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_moments import merge_moments
 from ._reduce_ops import OPS, is_any_order
-from ._reduce_plan import READ_AS, last_group, locate, usable
+from ._reduce_plan import READ_AS, RUN, last_group, locate, usable
 from ._reduce_scan import scan_axis
 
 # The operation that goes on with the results of a group of axes.
@@ -25,7 +26,7 @@ _NEXT = {
     "count_numbers": "sum",
 }
 _SETTLED = ("any", "all", "any_inf")
-_OF_BOOL = {"max": "any", "min": "all"}  # which one element settles
+_OF_BOOL = {"max": "any", "min": "all", "count_nonzero": "sum"}  # one may settle the first two
 
 
 class _Step(NamedTuple):
@@ -45,16 +46,24 @@ class _Step(NamedTuple):
         return planes if self.order is None else planes.transpose(self.order)
 
 
+def _step(op, x, axes, final=None, divisor=1):
+    return _plan(op, x.dtype, x.shape, x.strides, axes, final, divisor, get_num_threads())
+
+
 @lru_cache(maxsize=4096)  # a plan costs 5 us, looking it up 0.5
-def _step(op, dtype, shape, strides, axes, final=None, divisor=1):
+def _plan(op, dtype, shape, strides, axes, final, divisor, threads):
     strides = [stride // dtype.itemsize for stride in strides]
     if is_any_order(OPS[op], dtype):
         group, rest = tuple(sorted(axes, key=lambda axis: -abs(strides[axis]))), ()
     else:
         group, rest = last_group(shape, axes)
     place, order, moved = locate(shape, strides, group)
+    _, _, n1, _, n2, s2, _, _ = place
+    if not rest and n1 > 1 and s2 == 1 and n2 >= 2 * RUN:  # long rows that lie apart, in no order
+        group, rest = group[-1:], group[:-1]
+        place, order, moved = locate(shape, strides, group)
     final = None if rest else final
-    fold, kept = plan_fold(OPS[op], dtype, place, final, divisor), sorted(order)
+    fold, kept = plan_fold(OPS[op], dtype, place, threads, final, divisor), sorted(order)
     shape = (*fold.shape[:2], *(shape[axis] for axis in order))
     transposed = None if order == kept else (0, 1, *(2 + order.index(axis) for axis in kept))
     return _Step(fold, moved, shape, transposed, tuple(kept.index(axis) for axis in rest))
@@ -96,7 +105,7 @@ def reduce(op, x, axes, final=None, divisor=1):
         result = fold_rows(folder, x, shape, n)
     else:
         x = usable(x)
-        step = _step(op, x.dtype, x.shape, x.strides, axes, final, divisor)
+        step = _step(op, x, axes, final, divisor)
         result, rest = step(x)[0, 0], step.rest
     if rest:
         return reduce(following, result, rest, final, divisor)
@@ -133,7 +142,7 @@ def exact_sum(x, axes, dtype):
 def moments(x, axes, skip):
     """(count, sum of squared deviations from the mean) over `axes`; without NaN if `skip`."""
     x = usable(x)
-    step = _step("nanmoments" if skip else "moments", x.dtype, x.shape, x.strides, axes)
+    step = _step("nanmoments" if skip else "moments", x, axes)
     planes = step(x)
     leaves, kept = planes.shape[1], planes.shape[2:]
     if step.rest:  # what is still to be reduced comes first, beside the leaves
@@ -152,7 +161,7 @@ def logsumexp(x, axes):
     others: no digit of s is lost beside c.
     """
     x = usable(x)
-    step = _step("logsumexp", x.dtype, x.shape, x.strides, axes)
+    step = _step("logsumexp", x, axes)
     equal, others, largest = step(x)
     steps = (0, *[1 + axis for axis in step.rest])
     m = reduce("max", largest, steps)
@@ -168,9 +177,16 @@ def logsumexp(x, axes):
 
 
 def argreduce(op, x, axis):
-    """Index along `axis` of the first max, min, nanmax or nanmin; NaN is the extremum of max."""
+    """Index along `axis` of the first max, min, nanmax or nanmin; NaN is the extremum of max.
+
+    axis : or None for the index in the flattened array
+    """
+    if axis is None:
+        if not x.flags.c_contiguous:
+            return _argreduce_apart(op, x)
+        x, axis = x.reshape(-1), 0
     x = usable(x)
-    extrema, places = _step("arg" + op, x.dtype, x.shape, x.strides, (axis,))(x)
+    extrema, places = _step("arg" + op, x, (axis,))(x)
     if len(places) == 1:
         return places[0]
     # The engine has put the bits of the extrema into int64.
@@ -178,6 +194,24 @@ def argreduce(op, x, axis):
     values = values.view(x.dtype) if x.dtype.kind == "f" else values.astype(x.dtype)
     leaf = np.expand_dims((np.argmax if op.endswith("max") else np.argmin)(values, 0), 0)
     return (LEAF * leaf + np.take_along_axis(places, leaf, 0))[0]
+
+
+def _argreduce_apart(op, x):
+    """Index in the flattened array: the first of each run of memory, then of those."""
+    runs = [(abs(stride), axis) for axis, stride in enumerate(x.strides) if stride]
+    axis = min(runs)[1] if runs else 0
+    if x.shape[axis] < FEW:
+        return argreduce(op, x.reshape(-1), 0)
+    places = np.expand_dims(argreduce(op, x, axis), axis)
+    values = np.take_along_axis(x, places, axis).reshape(-1)
+    if op.startswith("nan"):
+        values = np.where(values == values, values, -np.inf if op == "nanmax" else np.inf)
+    found = values[argreduce(op, values, 0)]
+    equal = values == found if found == found else values != values
+    apart = [n for i, n in enumerate(x.shape) if i != axis]
+    others = list(np.unravel_index(np.flatnonzero(equal), apart))
+    others.insert(axis, places.reshape(-1)[equal])
+    return np.asarray(np.ravel_multi_index(others, x.shape).min())
 
 
 def scan(op, x, axis, dtype):

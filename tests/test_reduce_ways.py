@@ -1,0 +1,70 @@
+"""The ways that a reduction can take through memory, and the short one of small arrays."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from numpys import NAMES, PLACES, assert_numpys, outcome
+
+import tersor
+from tersor.testing import assert_identical, hostile
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("kind", ["normal", "ties", "nan", "specials", "zeros"])
+def test_places_in_arrays_of_another_order_in_memory(name, kind, backend):
+    x = hostile(kind, (70, 5, 90))
+    with np.errstate(all="ignore"):
+        for order in permutations(range(3)):
+            assert_numpys(name, x.transpose(order), backend)
+            assert_numpys(name, x.transpose(order)[::-1, :, ::2], backend)
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "min", "any", "all", "count_nonzero"])
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.uint8, np.uint16, np.int32])
+def test_long_runs_of_integers(name, dtype, backend):
+    dtype = np.dtype(dtype)
+    least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    for value in (least, most):
+        x = np.full(4 * 32768 + 76, value, dtype)
+        for y in (x, x.reshape(-1, 3), np.stack([x, x])[:, 1:]):
+            assert_numpys(name, y, backend)
+            assert_numpys(name, y, backend, axis=1 if y.ndim > 1 else 0)
+        x[-1] = 2 if dtype.kind != "b" else 1
+        assert_numpys(name, x, backend)
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "argmin", "all", "count_nonzero"])
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, np.float64])
+@pytest.mark.parametrize("rows", [3, 8, 65, 130])
+def test_rows_of_elements_that_are_apart(name, dtype, rows, backend):
+    x = hostile("normal", (rows, 3000), dtype)
+    for y in (x[:, ::2], x[:, ::-1], x[:, 100:2200:3], x[::-1, ::-2]):
+        assert_numpys(name, y, backend, axis=0)
+
+
+class TestShortWays:
+    """Small contiguous arrays: the same as by the way that all others take, and as NumPy's."""
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("kind", ["normal", "ties", "nan", "inf", "specials", "zeros"])
+    @pytest.mark.parametrize("shape", [(), (1,), (7,), (1500,), (5, 9), (2, 3, 4), (0, 3)])
+    def test_answers(self, name, kind, shape):
+        function = getattr(tersor, name)
+        for dtype in (np.float16, np.float32, np.float64, np.int8, np.uint64, np.bool_):
+            x = hostile(kind, shape, dtype)
+            for arguments in ((), *[(axis,) for axis in range(-1, len(shape) + 1)]):
+                if name == "norm" and arguments:
+                    continue
+                for options in ({}, {"axis": 0}, {"axis": True}) if not arguments else ({},):
+                    with np.errstate(all="ignore"):
+                        got, got_warnings = outcome(function, x, *arguments, **options)
+                        want, want_warnings = outcome(
+                            function.__wrapped__, x, *arguments, **options
+                        )
+                    assert got_warnings == want_warnings
+                    if isinstance(want, Exception):
+                        assert type(got) is type(want) and str(got) == str(want)
+                    else:
+                        assert type(got) is type(want)
+                        assert_identical(got, want)
