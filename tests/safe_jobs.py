@@ -308,17 +308,21 @@ SELECTIONS = {
 def memory(n):
     """The peak of memory beyond its result that each call takes, as a share of the input."""
     x = np.random.default_rng(0).standard_normal((1000, int(n) // 1000), np.float32)
-    for name, call in (REDUCTIONS | SELECTIONS).items():
-        call(x)  # compiles
-        trim()
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # the peak is what is taken now
-        before = status("VmRSS")
-        result = call(x)
+    halves = np.concatenate([x, x], 1).astype(np.float16)
+    calls = [(name, call, x) for name, call in (REDUCTIONS | SELECTIONS).items()]
+    calls += [(f"float16, {name}", call, halves) for name, call in REDUCTIONS.items()]
+    for name, call, a in calls:
+        with np.errstate(over="ignore"):
+            call(a)  # compiles
+            trim()
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")  # the peak is what is taken now
+            before = status("VmRSS")
+            result = call(a)
         extra = status("VmHWM") - before
         for part in result if isinstance(result, tuple) else (result,):
             extra -= part.nbytes
-        print(f"{name}: {extra / x.nbytes:.4f}")
+        print(f"{name}: {extra / a.nbytes:.4f}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 from numpys import NAMES, PLACES, assert_numpys, outcome
 
 import tersor
@@ -68,3 +69,17 @@ class TestShortWays:
                     else:
                         assert type(got) is type(want)
                         assert_identical(got, want)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # casts of NaN, and where there is only NaN
+@pytest.mark.parametrize("name", ["max", "nanmin", "argmax", "argmin", "count_nonzero", "any"])
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+def test_every_half(name, dtype):
+    function, halves = getattr(tersor, name), np.arange(2**16, dtype=np.uint16).view(dtype)
+    wide = halves.astype(np.float32)
+    for x in (halves[wide == wide].reshape(-1, 2), halves.reshape(256, -1)):
+        for y in (x, x.T, x[::-1, ::-1], x[::2]):
+            for axis in (None, 0, 1):
+                want = np.asarray(function(y.astype(np.float32), axis=axis, backend="reference"))
+                got = np.asarray(function(y, axis=axis, backend="cpu"))
+                np.testing.assert_array_equal(got.astype(want.dtype), want)

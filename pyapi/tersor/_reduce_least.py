@@ -32,13 +32,15 @@ _LEAST = {
 _FIRST = ("argmax", "argmin")
 _BY_BYTES = ("max", "min", "nanmax", "nanmin", "argmax", "argmin", "count_nonzero")
 
-
+_HALVES = 4096
 _SHORT = 128  # elements: NumPy's start of a row takes it as long as 100 of them
 
 
 def least(op: str, dtype: Any, contiguous: bool, axes: tuple[int, ...], shape: Any) -> float:
     """Elements from which on a kernel does `op` over `axes` of an array of `shape`."""
     kind = 2 if dtype.kind in "biu" else 1 if dtype.itemsize == 8 else 0
+    if kind == 0 and dtype.itemsize == 2:  # NumPy takes 1.5 to 10 ns for each
+        return _HALVES
     last = len(shape) - 1
     whole, rows = len(axes) == len(shape), axes == (last,)
     if op in _FIRST:

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 
 from .._jit import njit
+from ._half import stored_as, widen
 from ._native import LOCAL, address, array_at, local_array, prefetch
 from ._reduce_ops import (
     ARGS,
@@ -31,38 +32,43 @@ _u = np.uintp  # an unsigned index can not wrap round, so that the loop vectoriz
 
 
 @njit(cache=False, forceinline=True)
-def _fold_group(op, a, size, q, x, p, stride, row):
+def _lift(op, form, element, c):
+    return lift(op, widen(form, element), c)
+
+
+@njit(cache=False, forceinline=True)
+def _fold_group(op, form, a, size, q, x, p, stride, row):
     c0, c1 = context(op, a, size, q, row), context(op, a, size, q, row + 1)
     c2, c3 = context(op, a, size, q, row + 2), context(op, a, size, q, row + 3)
     c4, c5 = context(op, a, size, q, row + 4), context(op, a, size, q, row + 5)
     c6, c7 = context(op, a, size, q, row + 6), context(op, a, size, q, row + 7)
-    e0, e1 = lift(op, x[p], c0), lift(op, x[p + stride], c1)
-    e2, e3 = lift(op, x[p + _u(2) * stride], c2), lift(op, x[p + _u(3) * stride], c3)
-    e4, e5 = lift(op, x[p + _u(4) * stride], c4), lift(op, x[p + _u(5) * stride], c5)
-    e6, e7 = lift(op, x[p + _u(6) * stride], c6), lift(op, x[p + _u(7) * stride], c7)
+    e0, e1 = _lift(op, form, x[p], c0), _lift(op, form, x[p + stride], c1)
+    e2, e3 = _lift(op, form, x[p + _u(2) * stride], c2), _lift(op, form, x[p + _u(3) * stride], c3)
+    e4, e5 = _lift(op, form, x[p + _u(4) * stride], c4), _lift(op, form, x[p + _u(5) * stride], c5)
+    e6, e7 = _lift(op, form, x[p + _u(6) * stride], c6), _lift(op, form, x[p + _u(7) * stride], c7)
     low = merge(op, merge(op, e0, e1), merge(op, e2, e3))
     high = merge(op, merge(op, e4, e5), merge(op, e6, e7))
     store(op, a, size, q, merge(op, load(op, a, size, q), merge(op, low, high)))
 
 
 @njit(cache=False, forceinline=True)
-def _step(op, a, size, q, value, element, row, there):
-    following = merge(op, value, lift(op, element, context(op, a, size, q, row)))
+def _step(op, form, a, size, q, value, element, row, there):
+    following = merge(op, value, _lift(op, form, element, context(op, a, size, q, row)))
     return following if there else value
 
 
 @njit(cache=False, forceinline=True)
-def _fold_few(op, a, size, q, x, p, stride, count, row):
+def _fold_few(op, form, a, size, q, x, p, stride, count, row):
     """Merge 1 to 7 elements: all in one step, where what is not there changes nothing."""
     value, last = load(op, a, size, q), _u(count - 1)
     for t in range(7):
         element = x[p + min(_u(t), last) * stride]
-        value = _step(op, a, size, q, value, element, row + t, t < count)
+        value = _step(op, form, a, size, q, value, element, row + t, t < count)
     store(op, a, size, q, value)
 
 
 @njit(cache=False, forceinline=True)
-def _fold_rest(op, a, dtype, x, i, address, itemsize, rest, row):
+def _fold_rest(op, form, a, stored, x, i, address, itemsize, rest, row):
     """Merge less than a group of neighbours, all lanes at once: what is not there changes nothing.
 
     One loop that is too large to be unrolled before it is vectorized: six times as fast.
@@ -70,27 +76,27 @@ def _fold_rest(op, a, dtype, x, i, address, itemsize, rest, row):
     for line in range(0, np.int64(rest) * itemsize, 64):
         prefetch(address + _AHEAD + line)
     lanes = _u(LANES)
-    full, last = rest // lanes, local_array(dtype)
+    full, last = rest // lanes, local_array(stored)
     for j in range(rest % lanes):
         last[j] = x[i + full * lanes + j]
     spare, step = np.int64(last.ctypes.data), LANES * itemsize
-    x0 = array_at(address if full > 0 else spare, dtype)
-    x1 = array_at(address + step if full > 1 else spare, dtype)
-    x2 = array_at(address + 2 * step if full > 2 else spare, dtype)
-    x3 = array_at(address + 3 * step if full > 3 else spare, dtype)
-    x4 = array_at(address + 4 * step if full > 4 else spare, dtype)
-    x5 = array_at(address + 5 * step if full > 5 else spare, dtype)
-    x6 = array_at(address + 6 * step if full > 6 else spare, dtype)
+    x0 = array_at(address if full > 0 else spare, stored)
+    x1 = array_at(address + step if full > 1 else spare, stored)
+    x2 = array_at(address + 2 * step if full > 2 else spare, stored)
+    x3 = array_at(address + 3 * step if full > 3 else spare, stored)
+    x4 = array_at(address + 4 * step if full > 4 else spare, stored)
+    x5 = array_at(address + 5 * step if full > 5 else spare, stored)
+    x6 = array_at(address + 6 * step if full > 6 else spare, stored)
     for j in range(lanes):
         value = load(op, a, lanes, j)
-        value = _step(op, a, lanes, j, value, x0[j], row, j < rest)
-        value = _step(op, a, lanes, j, value, x1[j], row + 1, j + lanes < rest)
-        value = _step(op, a, lanes, j, value, x2[j], row + 2, j + _u(2) * lanes < rest)
-        value = _step(op, a, lanes, j, value, x3[j], row + 3, j + _u(3) * lanes < rest)
-        value = _step(op, a, lanes, j, value, x4[j], row + 4, j + _u(4) * lanes < rest)
-        value = _step(op, a, lanes, j, value, x5[j], row + 5, j + _u(5) * lanes < rest)
-        value = _step(op, a, lanes, j, value, x6[j], row + 6, j + _u(6) * lanes < rest)
-        value = _step(op, a, lanes, j, value, last[j], row + 7, j + _u(7) * lanes < rest)
+        value = _step(op, form, a, lanes, j, value, x0[j], row, j < rest)
+        value = _step(op, form, a, lanes, j, value, x1[j], row + 1, j + lanes < rest)
+        value = _step(op, form, a, lanes, j, value, x2[j], row + 2, j + _u(2) * lanes < rest)
+        value = _step(op, form, a, lanes, j, value, x3[j], row + 3, j + _u(3) * lanes < rest)
+        value = _step(op, form, a, lanes, j, value, x4[j], row + 4, j + _u(4) * lanes < rest)
+        value = _step(op, form, a, lanes, j, value, x5[j], row + 5, j + _u(5) * lanes < rest)
+        value = _step(op, form, a, lanes, j, value, x6[j], row + 6, j + _u(6) * lanes < rest)
+        value = _step(op, form, a, lanes, j, value, last[j], row + 7, j + _u(7) * lanes < rest)
         store(op, a, lanes, j, value)
 
 
@@ -102,7 +108,23 @@ def _join_at(op, a, size, j, distance):
 
 @njit(cache=False, forceinline=True)
 def _fold_run(
-    op, lane, kind, one, parts, planes, numbered, a, to, size, x, i, address, itemsize, rows, gap
+    op,
+    form,
+    lane,
+    stored,
+    one,
+    parts,
+    planes,
+    numbered,
+    a,
+    to,
+    size,
+    x,
+    i,
+    address,
+    itemsize,
+    rows,
+    gap,
 ):
     # A function of its own, which LLVM optimizes before it is inlined: maxima are twice as fast.
     lanes, acc, group_bytes, row = _u(LANES), local_array(lane), GROUP * itemsize, 0
@@ -118,13 +140,13 @@ def _fold_run(
         for line in range(group_bytes // 64):
             prefetch(address + ahead + 64 * line)
         for j in range(lanes):
-            _fold_group(op, acc, lanes, j, x, i + j, lanes, row)
+            _fold_group(op, form, acc, lanes, j, x, i + j, lanes, row)
         i += _u(GROUP)
         address += group_bytes
         row += 8
     rest = rows % GROUP
     if rest:
-        _fold_rest(op, acc, kind, x, i, address, itemsize, _u(rest), row)
+        _fold_rest(op, form, acc, stored, x, i, address, itemsize, _u(rest), row)
     if numbered:
         for j in range(lanes):
             acc[lanes + j] = acc[lanes + j] * lane(LANES) + lane(j)
@@ -154,12 +176,14 @@ def _core(kind, dtype):
     NARROW  the same of float64 divided by `rows`, as float32
     TOTAL   merge results x[0...] with those that are `stride` further on
     """
+    form, stored, dtype = stored_as(dtype)
+    form = form()
     lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), parts_of(kind, dtype)
     whole, flagged = planes_of(kind, dtype) == 1, planes_of(kind, dtype) < parts
     op, one, numbered, truth = kind(), identity(kind, dtype), kind in ARGS, kind in SETTLED
     narrowed = whole and result is np.float64
     planes = parts + (kind in CENTRED)
-    bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), dtype.itemsize
+    bits, itemsize = np.dtype(f"u{np.dtype(lane).itemsize}"), stored.itemsize
     if planes * LANES > LOCAL:
         raise ValueError(f"{planes} planes of {LANES} lanes are more than {LOCAL} numbers")
 
@@ -170,28 +194,14 @@ def _core(kind, dtype):
     def core(job, a, size, start, x, offset, stride, rows, n, row):
         address, to = x + offset * itemsize, x
         raw, out = array_at(a, bits), array_at(x, result)
-        a, x = array_at(a, lane), array_at(x, dtype)
+        a, x = array_at(a, lane), array_at(x, stored)
         size, start, stride, n, i = _u(size), _u(start), _u(stride), _u(n), _u(offset)
         if job == RUN:
             for j in range(n):
                 _fold_run(
-                    op,
-                    lane,
-                    dtype,
-                    one,
-                    parts,
-                    planes,
-                    numbered,
-                    a,
-                    j,
-                    size,
-                    x,
-                    i,
-                    address,
-                    itemsize,
-                    rows,
-                    row * itemsize,
-                )
+                    op, form, lane, stored, one, parts, planes, numbered,
+                    a, j, size, x, i, address, itemsize, rows, row * itemsize,
+                )  # fmt: skip
                 i += stride
                 address += np.int64(stride) * itemsize
         elif job == CLEAR:
@@ -230,12 +240,12 @@ def _core(kind, dtype):
         else:
             for _ in range(rows // 8):
                 for j in range(n):
-                    _fold_group(op, a, size, start + j, x, i + j, stride, row)
+                    _fold_group(op, form, a, size, start + j, x, i + j, stride, row)
                 i += _u(8) * stride
                 row += 8
             if rows % 8:
                 for j in range(n):
-                    _fold_few(op, a, size, start + j, x, i + j, stride, rows % 8, row)
+                    _fold_few(op, form, a, size, start + j, x, i + j, stride, rows % 8, row)
         return 0
 
     return core

@@ -26,6 +26,7 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
+from ._half import stored_as
 from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
 from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NARROW, NUMBER, RUN, STORE, TOTAL, core
@@ -223,8 +224,9 @@ def _is_free(kind, dtype):
 @cache
 def row_folder(kind, dtype):
     """What `fold_rows` needs to know of an operation whose result is one number."""
+    code, (_, _, dtype) = core(kind, dtype)[0], stored_as(dtype)
     longest = LONG_LEAF if _is_free(kind, dtype) else LEAF
-    return core(kind, dtype)[0], np.dtype(result_type(kind, dtype)), longest
+    return code, np.dtype(result_type(kind, dtype)), longest
 
 
 def fold_rows(folder, x, shape, n):
@@ -269,6 +271,9 @@ def plan_fold(kind, dtype, place, threads, final=None, divisor=1):
     threads : how many there will be; results do not depend on it
     final : float32 if results of one leaf in float64 shall be divided and stored as that
     """
+    code = core(kind, dtype)[0]
+    centre_code = core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0
+    itemsize, (_, _, dtype) = dtype.itemsize, stored_as(dtype)
     outer, so, n1, s1, n2, s2, inner, si = place
     n = n1 * n2
     if n1 == 1:
@@ -302,11 +307,11 @@ def plan_fold(kind, dtype, place, threads, final=None, divisor=1):
     if mode == _WIDE and si != 1:
         copied = 8 * width
     apart = min([abs(s) for m, s in ((n1, s1), (n2, s2), (inner, si)) if m > 1], default=1)
-    reach = min(64, apart * dtype.itemsize) or dtype.itemsize  # bytes read for an element
+    reach = min(64, apart * itemsize) or itemsize  # bytes read for an element
     constants = [
-        core(kind, dtype)[0],
-        core(CENTRED[kind], dtype)[0] if kind in CENTRED else 0,
-        copier(dtype.itemsize)[0] if copied else 0,
+        code,
+        centre_code,
+        copier(itemsize)[0] if copied else 0,
         held,
         planes,
         lanes,
@@ -327,7 +332,7 @@ def plan_fold(kind, dtype, place, threads, final=None, divisor=1):
     return Fold(
         constants=np.array(constants, np.int64),
         blocks=blocks,
-        scratch=8 * held * min(lanes, leaf) * width + copied * dtype.itemsize,
+        scratch=8 * held * min(lanes, leaf) * width + copied * itemsize,
         work=n * outer * inner * reach // 32 * (16 if kind is LogSumExp else 1),
         shape=(planes, leaves, outer, inner),
         dtype=np.float32 if narrow else result_type(kind, dtype),

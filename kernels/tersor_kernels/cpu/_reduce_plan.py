@@ -9,10 +9,11 @@ from math import prod
 
 import numpy as np
 
+from ._half import is_half
+
 # Dtypes that kernels read, and as what.
-READ_AS = {np.dtype(name): np.dtype(name) for name in "i1 i2 i4 i8 u1 u2 u4 u8 f4 f8".split()} | {
-    np.dtype("?"): np.dtype("B")
-}
+_CODES = "i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split()
+READ_AS = {np.dtype(code): np.dtype(code) for code in _CODES} | {np.dtype("?"): np.dtype("B")}
 RUN = 512  # elements: shorter rows would be many results to fold again
 
 
@@ -21,11 +22,17 @@ def usable(x):
     dtype = x.dtype
     if dtype.kind == "b":
         return x.view(np.uint8)
+    if dtype not in READ_AS and dtype.name == "bfloat16":  # ml_dtypes need not be installed
+        READ_AS[dtype] = dtype
     if dtype in READ_AS and x.flags.aligned and not any(s % dtype.itemsize for s in x.strides):
         return x
-    if dtype.itemsize == 2 and dtype.kind not in "iu":  # float16, bfloat16
-        return x.astype(np.float32)
     return x.astype(dtype.newbyteorder("="), order="C")
+
+
+def widened(x):
+    """The same, and float16 and bfloat16 as float32."""
+    x = usable(x)
+    return x.astype(np.float32) if is_half(x.dtype) else x
 
 
 def last_group(shape, axes):

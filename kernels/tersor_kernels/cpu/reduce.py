@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._half import stored_as
 from ._parallel import get_num_threads
 from ._reduce_exact import plan_exact_sum
 from ._reduce_fold import FEW, LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_moments import merge_moments
 from ._reduce_ops import OPS, is_any_order
-from ._reduce_plan import READ_AS, RUN, last_group, locate, usable
+from ._reduce_plan import READ_AS, RUN, last_group, locate, usable, widened
 from ._reduce_scan import scan_axis
 
 # The operation that goes on with the results of a group of axes.
@@ -131,7 +132,7 @@ def exact_sum(x, axes, dtype):
 
     Beyond the largest number of a smaller dtype they are finite, one bit more and they are inf.
     """
-    x = usable(x)
+    x = widened(x)
     plan, order, moved = _exact_step(x.dtype, x.shape, x.strides, axes, dtype)
     shape = [x.shape[axis] for axis in order]
     if moved is not None:
@@ -190,8 +191,9 @@ def argreduce(op, x, axis):
     if len(places) == 1:
         return places[0]
     # The engine has put the bits of the extrema into int64.
-    values = extrema.astype(f"u{x.itemsize}" if x.dtype.kind == "f" else extrema.dtype)
-    values = values.view(x.dtype) if x.dtype.kind == "f" else values.astype(x.dtype)
+    _, _, dtype = stored_as(x.dtype)
+    values = extrema.astype(f"u{dtype.itemsize}" if dtype.kind == "f" else extrema.dtype)
+    values = values.view(dtype) if dtype.kind == "f" else values.astype(dtype)
     leaf = np.expand_dims((np.argmax if op.endswith("max") else np.argmin)(values, 0), 0)
     return (LEAF * leaf + np.take_along_axis(places, leaf, 0))[0]
 
@@ -219,4 +221,4 @@ def scan(op, x, axis, dtype):
 
     dtype : of the result; float64, float32 or int64 (uint64 alike)
     """
-    return scan_axis(OPS[op], usable(x), axis, dtype)
+    return scan_axis(OPS[op], widened(x), axis, dtype)
