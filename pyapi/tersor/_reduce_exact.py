@@ -9,7 +9,8 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ._arguments import as_index, check_out
 from ._backends import as_array, beside, kernels
-from ._reduce import FLOAT64, Reduction, is_covered, native, result_dtype
+from ._reduce import Reduction, is_covered, native, result_dtype
+from ._reduce_short import FLOAT64
 
 
 def exact_sum(

@@ -30,8 +30,11 @@ _LEAST = {
     "logsumexp": ((1, 1, 1),) * 3,
 }  # fmt: skip
 _FIRST = ("argmax", "argmin")
-_BY_BYTES = ("max", "min", "nanmax", "nanmin", "argmax", "argmin", "count_nonzero")
-
+# NumPy reads bytes as fast as memory gives them; 100 of them take it as long as 25 float32.
+_OF_BYTES = {
+    **dict.fromkeys(("max", "min", "nanmax", "nanmin", "argmax", "argmin"), 4),
+    "count_nonzero": 32, "any": 64, "all": 64,
+}  # fmt: skip
 _HALVES = 4096
 _SHORT = 128  # elements: NumPy's start of a row takes it as long as 100 of them
 
@@ -49,5 +52,4 @@ def least(op: str, dtype: Any, contiguous: bool, axes: tuple[int, ...], shape: A
         if rows and shape[last] <= _SHORT:
             return 16384
     elements = _LEAST[op][kind][0 if contiguous and whole else 1 if rows else 2]
-    # NumPy's bytes: 100 of them take as long as 25 float32.
-    return elements * 4 if dtype.itemsize == 1 and whole and op in _BY_BYTES else elements
+    return elements * (_OF_BYTES.get(op, 1) if dtype.itemsize == 1 and whole else 1)

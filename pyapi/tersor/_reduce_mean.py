@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from ._backends import is_on_gpu
 from ._reduce import (
     ACCURATE,
-    FLOAT64,
     NO_VALUE,
     float_dtype,
     given,
@@ -22,6 +21,7 @@ from ._reduce import (
     result_dtype,
     warn,
 )
+from ._reduce_short import FLOAT64
 
 
 @numpy_function(np.mean, ACCURATE)

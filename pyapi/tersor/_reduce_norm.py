@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from ._backends import array_function
 from ._reduce import (
     ACCURATE,
-    FLOAT64,
     Reduction,
     float_dtype,
     in_order,
@@ -19,6 +18,7 @@ from ._reduce import (
     numpy_function,
     reduction,
 )
+from ._reduce_short import FLOAT64
 
 
 @numpy_function(np.linalg.norm, ACCURATE)

@@ -5,11 +5,12 @@ NumPy's public functions take 0.7 us and more until they are there, for options 
 
 from collections.abc import Callable
 from functools import cache
-from math import sqrt
+from math import inf, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ._backends import kernels
 from ._reduce_least import least
 
 # The answer for (array, axis or None); None where the long way has to be taken.
@@ -26,7 +27,7 @@ def _mean(a: Any, axis: Any) -> Any:
 
 
 def _var(a: Any, axis: Any) -> Any:
-    total = np.add.reduce(a, axis, FLOAT64, None, True)
+    total = np.add.reduce(a, axis, FLOAT64, keepdims=True)
     count = a.size // total.size
     deviation = a - total / count
     return np.add.reduce(deviation * deviation, axis) / count
@@ -70,6 +71,46 @@ def _of_numbers(short: Short) -> Short:
     return of_numbers
 
 
+def _any_number(short: Short) -> Short:
+    """The same, for what gives NaN where there is nothing else."""
+    of_numbers = _of_numbers(short)
+
+    def any_number(a: Any, axis: Any) -> Any:
+        if axis is not None:
+            return of_numbers(a, axis)
+        result = short(a, axis)
+        return result if result == result else None
+
+    return any_number
+
+
+def _any_place(short: Short) -> Short:
+    """The same of places: where NaN would be found, the others have to be looked at."""
+    of_numbers = _of_numbers(short)
+
+    def any_place(a: Any, axis: Any) -> Any:
+        if axis is not None:
+            return of_numbers(a, axis)
+        place = short(a, axis)
+        found = a.item(place)
+        return place if found == found else None
+
+    return any_place
+
+
+def _kernel_from(least: float, op: str, divided: bool, largest: float, short: Short) -> Short:
+    """`short`, and from `least` elements on a kernel's sum or mean of the whole array."""
+
+    def either(a: Any, axis: Any) -> Any:
+        if a.size < least:
+            return short(a, axis)
+        axes, divisor = tuple(range(a.ndim)), a.size if divided else 1
+        result = kernels("reduce", a).reduce(op, a, axes, a.dtype, divisor).item()
+        return a.dtype.type(result) if -largest <= result <= largest else None
+
+    return either
+
+
 _ADDED: dict[str, Short] = {
     "sum": lambda a, axis: np.add.reduce(a, axis),
     "prod": lambda a, axis: np.multiply.reduce(a, axis),
@@ -90,10 +131,12 @@ _OF_HALVES = {name: _rounded(way) for name, way in {**_ADDED, **_ADDED_IN_FLOAT6
 _EXACT: dict[str, Short] = {
     "min": lambda a, axis: np.minimum.reduce(a, axis),
     "max": lambda a, axis: np.maximum.reduce(a, axis),
-    "nanmin": lambda a, axis: np.fmin.reduce(a, axis),  # of 0.0 and -0.0, it takes the other
-    "nanmax": lambda a, axis: np.fmax.reduce(a, axis),
+    "nanmin": _any_number(lambda a, axis: np.fmin.reduce(a, axis)),
+    "nanmax": _any_number(lambda a, axis: np.fmax.reduce(a, axis)),
     "argmin": lambda a, axis: a.argmin(axis),
     "argmax": lambda a, axis: a.argmax(axis),
+    "nanargmin": _any_place(lambda a, axis: a.argmin(axis)),
+    "nanargmax": _any_place(lambda a, axis: a.argmax(axis)),
     "ptp": _ptp,
     "any": lambda a, axis: np.logical_or.reduce(a, axis),
     "all": lambda a, axis: np.logical_and.reduce(a, axis),
@@ -114,7 +157,12 @@ def short_ways(name: str) -> dict[Any, tuple[float, Short]]:
         short = added.get(plain) or _EXACT.get(name) or _EXACT.get(plain)
         if short is None or (plain == "ptp" and dtype == _BOOL):
             continue
-        if name.startswith("nan") and dtype.kind == "f":
+        if name.startswith("nan") and dtype.kind == "f" and name not in _EXACT:
             short = _of_numbers(short)
-        ways[dtype] = least(op, dtype, True, (0,), (2**20,)), short
+        below = least(op, dtype, True, (0,), (2**20,))
+        if op in ("sum", "nansum", "mean") and dtype.kind == "f":
+            largest, divided = float(np.finfo(dtype).max), op == "mean"
+            short = _kernel_from(below, "sum" if divided else op, divided, largest, short)
+            below = inf
+        ways[dtype] = below, short
     return ways

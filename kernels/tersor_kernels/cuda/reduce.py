@@ -153,6 +153,8 @@ def logsumexp(x, axes):
 def argreduce(op, x, axis):
     """Index along `axis` of the first max, min, nanmax or nanmin; NaN is the extremum of max."""
     names = {"max": "ArgMax", "min": "ArgMin", "nanmax": "NanArgMax", "nanmin": "NanArgMin"}
+    if axis is None:
+        x, axis = x.reshape(-1), 0
     if x.dtype.kind == "b":
         x = x.view(np.uint8)
     return _run(names[op], x, (axis,), cupy.empty(_kept(x, (axis,)), np.int64))
