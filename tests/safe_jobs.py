@@ -308,7 +308,7 @@ SELECTIONS = {
 def memory(n):
     """The peak of memory beyond its result that each call takes, as a share of the input."""
     x = np.random.default_rng(0).standard_normal((1000, int(n) // 1000), np.float32)
-    halves = np.concatenate([x, x], 1).astype(np.float16)
+    halves = np.concatenate([x, x]).astype(np.float16)
     calls = [(name, call, x) for name, call in (REDUCTIONS | SELECTIONS).items()]
     calls += [(f"float16, {name}", call, halves) for name, call in REDUCTIONS.items()]
     for name, call, a in calls:

@@ -58,14 +58,14 @@ def _copier(dtype):
                     transpose(dtype, _SIDE, part + j * size, ps * size, to, qt * size, n - j)
                 r += _SIDE
         span = abs(pt) * size  # a CPU has many misses under way where it is a line or more
-        piece = max(chunk, _PIECE // span // chunk * chunk) if 0 < span < 64 else n
+        piece = max(chunk, _PIECE // span // chunk * chunk) if 0 < span < 64 else max(1, n)
         ahead = _AHEAD if n > 2 * piece else (ps if m > 1 else n * pt) * size  # or the next row
         ahead = -ahead if n > 2 * piece and pt < 0 else ahead
         for row in range(r, m):
             part, to = source + row * ps * size, target + row * qs * size
             for j in range(0, n, piece):
                 count = min(piece, n - j)
-                if piece < n or 0 < span < 64:
+                if 0 < span < 64:
                     for line in range(0, count * span, 64):
                         prefetch(part + j * pt * size + ahead + (line if pt > 0 else -line))
                 place, to_place = part + j * pt * size, to + j * qt * size

@@ -27,7 +27,7 @@ _NEXT = {
     "count_numbers": "sum",
 }
 _SETTLED = ("any", "all", "any_inf")
-_OF_BOOL = {"max": "any", "min": "all", "count_nonzero": "sum"}  # one may settle the first two
+_OF_BOOL = {"max": "any", "min": "all"}  # which one element settles
 
 
 class _Step(NamedTuple):
