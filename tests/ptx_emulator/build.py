@@ -1,6 +1,7 @@
 """Shared objects of C++ text, kept in a folder of the checkout by what they are made of."""
 
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -36,6 +37,17 @@ def kernels(source):
     if not path.exists():
         _write(path, source.encode())
     return _built([path], flags, _headers())
+
+
+def kept(key, make):
+    """What `make()` gives, of text and lists, or gave before for the same key."""
+    path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    CACHE.mkdir(exist_ok=True)
+    result = make()
+    _write(path, json.dumps(result).encode())
+    return result
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import build
-from .nvrtc import compile_source
+from .nvrtc import compile_source, version
 from .translate import translate
 
 
@@ -70,9 +70,11 @@ class Module:
     """The kernels of one source for one architecture; `change` edits the PTX first."""
 
     def __init__(self, source, arch, *, name="kernel.cu", options=(), expressions=(), change=None):
-        compiled = compile_source(source, arch, name=name, options=options, expressions=expressions)
-        self.arch, self.lowered = arch, compiled.lowered
-        self.ptx = change(compiled.ptx) if change else compiled.ptx
+        how = {"name": name, "options": options, "expressions": expressions}
+        ptx, self.lowered = build.kept(
+            repr((source, arch, how, version())), lambda: _compiled(source, arch, how)
+        )
+        self.arch, self.ptx = arch, change(ptx) if change else ptx
         self._program = translate(self.ptx)
         # The kernels find the runtime's symbols in what is loaded before them.
         self._runtime = ctypes.PyDLL(str(build.runtime()), ctypes.RTLD_GLOBAL)
@@ -157,6 +159,11 @@ class Module:
                 raise KernelError(
                     f"{name}: argument {n} has {len(value)} bytes, it takes {parameter.size}"
                 )
+
+
+def _compiled(source, arch, how):
+    result = compile_source(source, arch, **how)
+    return result.ptx, result.lowered
 
 
 def _three(sizes):

@@ -44,6 +44,12 @@ def _library():
     return library
 
 
+@cache
+def version():
+    """The release of the compiler."""
+    return next(toolkit().glob("lib/libnvrtc-builtins.so.*")).name
+
+
 def _check(code):
     if code:
         raise CompileError(_library().nvrtcGetErrorString(code).decode())
