@@ -338,3 +338,28 @@ def test_compat_is_the_streamed_observer():
     scale, zero_point = observer.calculate_qparams()
     assert_identical(c.scale, scale.float().numpy()[0])
     assert c.zero_point == zero_point.numpy()[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ends_of_every_sign_and_nan(backend, dtype):
+    module = {"cpu": cpu, "reference": reference}.get(backend)
+    if module is None:
+        pytest.skip("has tests of its own")
+    rng = np.random.default_rng(3)
+    negative_nan = np.array([-1], f"i{np.dtype(dtype).itemsize}").view(dtype)[0]
+    special = [0.0, -0.0, np.nan, negative_nan, np.inf, -np.inf, 1e-40, -1e-40, 1.0, -1.0]
+    for n in (1, 7, 255, 256, 257, 1000):
+        x = rng.standard_normal((6, n)).astype(dtype)
+        x[1], x[2] = np.abs(x[1]), -np.abs(x[2])
+        x[3], x[4] = rng.choice(special, n), rng.choice(special)
+        x[5, n // 2] = negative_nan
+        for row in x:
+            low, high, nans = module.min_max(row, None, None)
+            known = row[~np.isnan(row)]
+            assert low == known.min(initial=np.inf if known.size else 0)
+            assert high == known.max(initial=-np.inf if known.size else 0)
+            assert nans == n - known.size
+            for ours, theirs in zip(
+                module.min_max(row, 0, 100), reference.min_max(row, 0, 100), strict=True
+            ):
+                np.testing.assert_array_equal(ours, theirs)

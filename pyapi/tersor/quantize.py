@@ -114,7 +114,7 @@ def quantize(
     ValueError
         A scale is given that is not positive and finite, or has another shape, or a zero point
         that is out of range; x has an infinity and its scale is to be fitted; nan="raise" and x has
-        NaN; options that exclude each other.
+        NaN; `out` or `offset` has another shape; options that exclude each other.
 
     Notes
     -----
@@ -137,6 +137,14 @@ def quantize(
            [ 127,    0]], dtype=int8)
     >>> tersor.quantize([0.0, 1.0, 5.1], dtype="uint8", symmetric=False).zero_point
     array(0, dtype=uint8)
+
+    Stochastic rounding of the second half of an array, as the whole would have it:
+
+    >>> options = dict(scale=1.0, rounding="stochastic", seed=1)
+    >>> x = np.array([0.5, 1.5, 2.5, 3.5])
+    >>> whole, half = tersor.quantize(x, **options), tersor.quantize(x[2:], offset=2, **options)
+    >>> whole.data[2:] == half.data
+    array([ True,  True])
     """
     rest = (rounding, seed, compat, nan, percentile, offset, out, backend)
     are_defaults = map(

@@ -72,21 +72,42 @@ def _magnitude(keys):
 
 
 @njit(forceinline=True)
+def _ordered(bits, magnitude):
+    """The bits of a float as an integer in the order of the floats."""
+    integer = type(magnitude)
+    return integer(bits ^ magnitude) if bits < 0 else integer(bits)
+
+
+# As signed integers, the bits of floats that are not negative lie above the others and in order,
+# those of negative floats in reverse order; as unsigned integers, the negative ones lie above.
+@njit(forceinline=True)
 def _min_max_run(keys, infinity):
+    """Ordered keys of the least and the largest entry of some, and the number of NaN."""
     integer = keys.dtype.type
-    shift, magnitude = integer(8 * keys.itemsize - 1), _magnitude(keys)
-    low, high, nans = magnitude, integer(~magnitude), integer(0)
+    magnitude = _magnitude(keys)
+    sign = integer(~magnitude)
+    least, most, last = magnitude, sign, sign  # as signed, and as unsigned integers
     for p in range(0, keys.size, PIECE):
         part = keys[p : p + PIECE]
         fetch_ahead(part)
         for i in range(part.size):
-            key = integer(part[i] ^ integer(integer(part[i] >> shift) & magnitude))
-            nan = key > infinity or key < integer(~infinity)
-            up = integer(~magnitude) if nan else key
-            down = magnitude if nan else key
-            high = up if up > high else high
-            low = down if down < low else low
-            nans = integer(nans + integer(nan))
+            key, flipped = part[i], integer(part[i] ^ sign)
+            least = key if key < least else least
+            most = key if key > most else most
+            last = flipped if flipped > last else last
+    last = integer(last ^ sign)
+    if most <= infinity and (last >= 0 or integer(last & magnitude) <= infinity):
+        low = _ordered(last if last < 0 else least, magnitude)
+        return low, _ordered(most if most >= 0 else least, magnitude), 0
+    low, high, nans = magnitude, sign, 0
+    for i in range(keys.size):
+        key = _ordered(keys[i], magnitude)
+        nan = key > infinity or key < integer(~infinity)
+        up = sign if nan else key
+        down = magnitude if nan else key
+        high = up if up > high else high
+        low = down if down < low else low
+        nans += nan
     return low, high, nans
 
 
