@@ -1,7 +1,8 @@
 """CUDA C++ to kernels: compiled by NVRTC at first use, launched on CuPy's current stream.
 
 Nothing here waits for the device. Every kernel is a template, compiled for the types of one call;
-what it takes of the chip is promised in `_promises.py` and checked without a GPU.
+what it takes of the chip is promised in the .toml file beside the .cu file, and checked without a
+GPU.
 """
 
 import re

@@ -220,7 +220,7 @@ def min_max(x, axis, block_size):
     x = contiguous(x)
     key = np.dtype(f"u{wide.itemsize}")
     lows, highs = cupy.empty(scales, key), cupy.zeros(scales, key)
-    lows.fill(np.iinfo(key).max)
+    lows.fill(key.type(np.iinfo(key).max))
     nans = cupy.zeros(1, np.uint64)
     types = f"<{_name(x.dtype)}, {_name(key)}>"
     runs = layout.runs()
