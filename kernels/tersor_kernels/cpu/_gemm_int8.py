@@ -161,6 +161,18 @@ class _Dot:
         return _call(builder, f"llvm.x86.{name}", words, [total, _all(1, self.sums)])
 
 
+def _in_ways(builder, steps, ways, step):
+    """Emit step(i, i % ways) for i below `steps`, but the last few all as way 0."""
+    rounds = builder.udiv(steps, _i64(ways))
+    with cgutils.for_range(builder, rounds, intp=_i64) as loop:
+        for way in range(ways):
+            step(builder.add(builder.mul(loop.index, _i64(ways)), _i64(way)), way)
+    if ways > 1:
+        done = builder.mul(rounds, _i64(ways))
+        with cgutils.for_range(builder, builder.sub(steps, done), intp=_i64) as loop:
+            step(builder.add(done, loop.index), 0)
+
+
 def emit_sums(tile, rows, builder, a, b, words):
     """Emit the loop over the words of a panel of A and one of B; returns rows of int32 vectors."""
     dot = _Dot(tile)
@@ -198,14 +210,7 @@ def emit_sums(tile, rows, builder, a, b, words):
                     builder.store(dot.add(builder, builder.load(slot), row, column), slot)
 
     steps = builder.lshr(words, _i64(1)) if tile.nibbles else words
-    rounds = builder.udiv(steps, _i64(ways))
-    with cgutils.for_range(builder, rounds, intp=_i64) as loop:
-        for way in range(ways):
-            step(builder.add(builder.mul(loop.index, _i64(ways)), _i64(way)), sums[way])
-    if ways > 1:
-        done = builder.mul(rounds, _i64(ways))
-        with cgutils.for_range(builder, builder.sub(steps, done), intp=_i64) as loop:
-            step(builder.add(done, loop.index), sums[0])
+    _in_ways(builder, steps, ways, lambda i, way: step(i, sums[way]))
     results = []
     for r in range(rows):
         row = []
@@ -310,8 +315,8 @@ def multiply_floats(typingctx, tile, size, like, a, b, k, out):
         _, _, _, a, b, k, out = args
         element = context.get_value_type(like.dtype)
         floats = _vector(element, this.lanes)
-        places = range(rows * this.vectors)
-        sums = [cgutils.alloca_once(builder, floats) for _ in places]
+        # One sum an entry for every height: the bits of a row do not depend on the others.
+        sums = [cgutils.alloca_once(builder, floats) for _ in range(rows * this.vectors)]
         for slot in sums:
             builder.store(ir.Constant(floats, None), slot)
         with cgutils.for_range(builder, k, intp=_i64) as loop:

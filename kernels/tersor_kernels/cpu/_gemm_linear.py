@@ -119,13 +119,12 @@ def _finish_panel(tile, sums, rows, r, c, scale, bias, function, out):
     offset, scales = bias[c:].ctypes.data, scale[r:].ctypes.data
     start, step = to.ctypes.data, to.strides[0]
     scale_and_add(tile, sums, rows, sums.ctypes.data, scales, offset, function == 1, start, step)
-    if count < tile.width:
-        for i in range(rows):
-            for j in range(count):
-                result[i, j] = sums[i, j]
-    if function > 1:
-        for i in range(rows):
-            _apply(function, result[i])
+    for i in range(rows if count < tile.width else 0):
+        row = out[r + i, c : c + count]
+        for j in range(count):
+            row[j] = sums[i, j]
+    for i in range(rows if function > 1 else 0):
+        _apply(function, out[r + i, c : c + count])
 
 
 @njit

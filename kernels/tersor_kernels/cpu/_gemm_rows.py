@@ -59,14 +59,18 @@ def round_rows(i, tile, x, groups, panels, sums, scale):
     height = tile.heights[height_index(tile, rows)]
     words = places[-1] // tile.depth
     to = panels + 4 * words * first
+    is_one = starts.size == 2
     rounded, row = np.empty(x.shape[1], np.int8), np.zeros(places[-1], np.int8)
     for r in range(rows):
-        scale[first + r] = round_row(x[first + r], rounded)
-        for g in range(starts.size - 1):
-            part = rounded[starts[g] : starts[g + 1]]
-            place = row[places[g] : places[g] + part.size]
-            for j in range(part.size):
-                place[j] = part[j]
+        if is_one:
+            scale[first + r] = round_row(x[first + r], row[: x.shape[1]])
+        else:
+            scale[first + r] = round_row(x[first + r], rounded)
+            for g in range(starts.size - 1):
+                part = rounded[starts[g] : starts[g + 1]]
+                place = row[places[g] : places[g] + part.size]
+                for j in range(part.size):
+                    place[j] = part[j]
         put_row(tile.depth, height, r, row.ctypes.data, words, to)
         sum_groups(row, places, starts, sums.reshape(-1)[first + r :], sums.shape[1])
     row[:] = 0
