@@ -51,8 +51,9 @@ class PackedInt8:
     Examples
     --------
     >>> w = tersor.quantize(np.ones((64, 128), np.float32), dtype="int4", block_size=32)
-    >>> tersor.PackedInt8(w)
-    PackedInt8(shape=(64, 128), dtype='int4', nbytes=5248)
+    >>> packed = tersor.PackedInt8(w)
+    >>> packed.shape, packed.dtype, packed.nbytes < 64 * 128
+    ((64, 128), 'int4', True)
     """
 
     __slots__ = ("_backend", "_module", "_options", "_parts", "_scales", "dtype", "nbytes", "shape")
