@@ -20,6 +20,11 @@ from tersor_kernels.cpu._stream import LARGE
 from tersor_kernels.reference._philox import philox, philox_words
 
 FLOATS = [np.float16, bfloat16, np.float32, np.float64]
+# On cuda, the others are long.
+EMULATED = {
+    "dtype": [None, np.float16, np.float32, "int8", "uint4"],
+    "kind": ["normal", "extremes", "denormal"],
+}
 DTYPES = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
 SHAPES = [(1,), (5,), (4, 6), (3, 1, 5), (70, 1031), (2, 3, 1), (3, 0), (0, 4), ()]
 
