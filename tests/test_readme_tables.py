@@ -14,7 +14,7 @@ from tersor_bench.run import Result, Time
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "scripts/readme_tables"))
-STEMS = ("reduce", "select", "prune")
+STEMS = ("reduce", "select", "prune", "quantize", "matmul_int8")
 LIMITS = Limits({1_000_000: 1e10}, 2e10, 1e11)
 
 
@@ -22,6 +22,7 @@ def seconds(case, threads):
     """Made up: torch is always a little faster than we are, and numpy uses one thread."""
     ours = 0.01 / threads
     times = {"tersor": ours, "numpy": 0.02, "torch": 0.9 * ours, "bottleneck": 3 * ours}
+    times["onnxruntime"] = 2 * ours
     if case.op.endswith("(0)"):
         times["numbagg"] = 1.5 * ours
     return {name: times[name] for name in case.contenders if name in times}
@@ -30,7 +31,8 @@ def seconds(case, threads):
 def made_up(case, threads):
     times = {name: Time(t, 0.1, 1.0, 400_000) for name, t in seconds(case, threads).items()}
     wrong = {name: reason for name, reason in case.inexact.items() if name in times}
-    return Result(case.op, case.shape, case.dtype, "memory", 0.004, times, wrong)
+    errors = {"tersor": 0.025, "onnxruntime": 0.01} if case.error else {}
+    return Result(case.op, case.shape, case.dtype, "memory", 0.004, times, wrong, errors)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def root(tmp_path):
         runs = [Run(n, LIMITS, [made_up(case, n) for case in cases]) for n in (1, 2)]
         failures = [Failure("reduce.odd[3-int8]", 2, "peer failed")] if stem == "reduce" else []
         write(tmp_path / f"bench/results/{stem}.json", report(runs, failures, 15))
-    parts = ("reductions", "selections", "losses")
+    parts = ("reductions", "selections", "losses", "quantizations", "products")
     marked = (
         f"<!-- {part}: by scripts/readme_tables -->\nBy hand.\n<!-- end of {part} -->\n"
         for part in parts
@@ -59,10 +61,13 @@ def test_tables_by_hand(root):
     SCRIPT["main"]([], root)
     text = (root / "README.md").read_text()
     assert "By hand." not in text and text.startswith("Before.\n") and text.endswith("After.\n")
-    assert text.count("Between.\n") == 2
+    assert text.count("Between.\n") == 4
     assert "| `max` | 4.0 | 0.90 | 3.0 / 1.50 / 3.0 | 2.0 | 80% | 40% | 1% |" in text
     assert "| `nansum` | 4.0 | 0.90 | 3.0\\* / 1.50\\* / 3.0\\* | 2.0 | 80% | 40% | 1% |" in text
     assert "| top 64 of each row | 4.0 | 0.90 | - | 2.0 | 1% |" in text
+    assert "| absmax, 1e8 | 4.0 | 0.90 | - | 80% | 2.0 / 0.90 / - / 40% |" in text
+    assert "| 8 rows | - | 2.0 | 0.90 | - / 2.0 / 0.90 |" in text
+    assert "| 8 rows, int4 | - | 2.0 | - | 2.5% / 1.0% / - |" in text
     numpy, torch, other = re.split("Slower than .*:\n", text)[1:]
     assert numpy.strip() == other.split("<")[0].strip() == "- in no case."
     assert len(torch.strip().splitlines()) == 5
