@@ -1,5 +1,8 @@
 """tersor.numpy is numpy with the reductions and selections replaced."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -24,6 +27,23 @@ def test_replaced_functions_are_ours(name):
 def test_linalg_has_our_norm():
     assert tnp.linalg.norm is tersor.norm and tnp.linalg.svd is np.linalg.svd
     assert set(dir(np.linalg)) <= set(dir(tnp.linalg))
+
+
+def test_modules_are_not_imported_once_more():
+    code = """
+import sys, numpy, tersor, pickle
+from tersor.numpy.linalg import norm, LinAlgError
+import tersor.numpy as np
+assert norm is tersor.norm is np.linalg.norm and LinAlgError is numpy.linalg.LinAlgError
+assert pickle.loads(pickle.dumps(norm)) is norm
+try:
+    import tersor.numpy.random
+except ModuleNotFoundError as error:
+    assert "not a package" in str(error)
+assert np.random is numpy.random
+assert [name for name in sys.modules if name.startswith("tersor.numpy.")] == [np.linalg.__name__]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_program_runs_unchanged():

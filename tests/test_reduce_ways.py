@@ -10,7 +10,7 @@ from numpys import NAMES, PLACES, assert_numpys, outcome
 import tersor
 from tersor.testing import assert_identical, hostile
 
-EMULATED = {"name": ["sum", "argmin"], "dtype": [np.int8], "rows": [8], "kind": ["nan"]}
+EMULATED = {"name": ["sum", "argmin"], "dtype": [np.int8, np.float64], "rows": [8], "kind": ["nan"]}
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -21,6 +21,7 @@ def test_places_in_arrays_of_another_order_in_memory(name, kind, backend):
         for order in permutations(range(3)):
             assert_numpys(name, x.transpose(order), backend)
             assert_numpys(name, x.transpose(order)[::-1, :, ::2], backend)
+        assert_numpys(name, x.reshape(-1)[::-3], backend)
 
 
 @pytest.mark.parametrize("name", ["sum", "max", "min", "any", "all", "count_nonzero"])
@@ -85,3 +86,23 @@ def test_every_half(name, dtype):
                 want = np.asarray(function(y.astype(np.float32), axis=axis, backend="reference"))
                 got = np.asarray(function(y, axis=axis, backend="cpu"))
                 np.testing.assert_array_equal(got.astype(want.dtype), want)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "ptp"])
+def test_bools_of_other_bytes(name, backend):
+    rng = np.random.default_rng(0)
+    odd = rng.choice(np.array([0, 1, 2, 128, 255], np.uint8), (300, 40)).view(bool)
+    for x in (odd, odd.T, odd[:, ::-2], odd.reshape(-1)):
+        for axis in (None, 0):
+            assert_numpys(name, x, backend, axis=axis)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", [None, 1])
+def test_norms_warn_of_overflow(dtype, order, backend):
+    x = np.full(50_000, np.finfo(dtype).max, dtype)
+    if backend == "cuda":
+        assert np.isinf(tersor.norm(x, order, backend=backend))
+        return
+    with pytest.warns(RuntimeWarning, match="overflow encountered"):
+        assert np.isinf(tersor.norm(x, order, backend=backend))

@@ -89,6 +89,14 @@ def test_top_k_axis_and_layout(backend, axis):
     assert_identical(swapped.values, want.values)
 
 
+def test_bools_of_other_bytes(backend):
+    odd = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], np.uint8), 5000).view(bool)
+    values, indices = tersor.top_k(odd, 4000, backend=backend)
+    assert_identical(indices, np.argsort(~(odd.view(np.uint8) != 0), kind="stable")[:4000])
+    assert_identical(values.view(np.uint8), (odd[indices].view(np.uint8) != 0).view(np.uint8))
+    assert_identical(tersor.median(odd, backend=backend), np.median(odd))
+
+
 def test_top_k_is_torchs_without_ties():
     torch = pytest.importorskip("torch")
     x = torch.from_numpy(hostile("normal", (40, 500)))

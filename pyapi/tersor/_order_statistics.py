@@ -35,7 +35,9 @@ def is_ranked(dtype: Any) -> bool:
 
 
 def native(x: Any) -> Any:
-    """`x` in native byte order."""
+    """`x` in native byte order; of bools, whose bytes can be any, those of True are 1."""
+    if x.dtype.kind == "b":
+        return x.view(np.uint8) != 0
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 

@@ -3,6 +3,7 @@
 Everything else is NumPy's own, `np.linalg.norm` excepted, which is `tersor.norm`.
 """
 
+import sys as _sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,14 @@ class _Linalg(ModuleType):
 
 
 linalg = _Linalg("tersor.numpy.linalg", _numpy.linalg.__doc__)
+_sys.modules[linalg.__name__] = linalg  # for `import tersor.numpy.linalg`
 
 
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return sorted({*_numpy.__all__, *_REPLACED})
+    if name == "__path__":  # NumPy's would have its modules imported once more by our names
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         value = getattr(_tersor if name in _REPLACED else _numpy, name)
     except AttributeError:

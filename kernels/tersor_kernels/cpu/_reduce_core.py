@@ -5,12 +5,13 @@ from functools import cache
 import numpy as np
 
 from .._jit import njit
-from ._half import stored_as, widen
 from ._native import LOCAL, address, array_at, local_array, prefetch
 from ._reduce_ops import (
     ARGS,
     CENTRED,
     SETTLED,
+    All,
+    Any,
     accumulator,
     context,
     identity,
@@ -23,6 +24,7 @@ from ._reduce_ops import (
     result_type,
     store,
 )
+from ._stored import AsItIs, Truth, stored_as, widen
 
 LANES = 16
 GROUP = 8 * LANES
@@ -177,7 +179,7 @@ def _core(kind, dtype):
     TOTAL   merge results x[0...] with those that are `stride` further on
     """
     form, stored, dtype = stored_as(dtype)
-    form = form()
+    form = AsItIs() if form is Truth and kind in (Any, All) else form()
     lane, result, parts = accumulator(kind, dtype), result_type(kind, dtype), parts_of(kind, dtype)
     whole, flagged = planes_of(kind, dtype) == 1, planes_of(kind, dtype) < parts
     op, one, numbered, truth = kind(), identity(kind, dtype), kind in ARGS, kind in SETTLED

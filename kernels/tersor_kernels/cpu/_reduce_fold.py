@@ -26,7 +26,6 @@ import numpy as np
 
 from .._jit import njit
 from ._common import BLOCK
-from ._half import stored_as
 from ._native import DATA, address, array_at, at, call, run
 from ._parallel import workers
 from ._reduce_core import CLEAR, FOLD, GROUP, LANES, MERGE, NARROW, NUMBER, RUN, STORE, TOTAL, core
@@ -42,6 +41,7 @@ from ._reduce_ops import (
     planes_of,
     result_type,
 )
+from ._stored import stored_as
 
 LEAF, FEW = 4096, 64
 LONG_LEAF = 32768  # where order matters to no bit: a leaf takes 30 ns, as long as 3 KB from L3;

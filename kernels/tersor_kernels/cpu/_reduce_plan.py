@@ -9,29 +9,27 @@ from math import prod
 
 import numpy as np
 
-from ._half import is_half
+from ._stored import is_half
 
-# Dtypes that kernels read, and as what.
-_CODES = "i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split()
-READ_AS = {np.dtype(code): np.dtype(code) for code in _CODES} | {np.dtype("?"): np.dtype("B")}
+READABLE = {np.dtype(code) for code in "? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split()}
 RUN = 512  # elements: shorter rows would be many results to fold again
 
 
 def usable(x):
     """`x` in a dtype and at addresses that kernels read: a view, else a copy."""
     dtype = x.dtype
-    if dtype.kind == "b":
-        return x.view(np.uint8)
-    if dtype not in READ_AS and dtype.name == "bfloat16":  # ml_dtypes need not be installed
-        READ_AS[dtype] = dtype
-    if dtype in READ_AS and x.flags.aligned and not any(s % dtype.itemsize for s in x.strides):
+    if dtype not in READABLE and dtype.name == "bfloat16":  # ml_dtypes need not be installed
+        READABLE.add(dtype)
+    if dtype in READABLE and x.flags.aligned and not any(s % dtype.itemsize for s in x.strides):
         return x
     return x.astype(dtype.newbyteorder("="), order="C")
 
 
 def widened(x):
-    """The same, and float16 and bfloat16 as float32."""
+    """The same, float16 and bfloat16 as float32, bool as uint8."""
     x = usable(x)
+    if x.dtype.kind == "b":
+        return (x.view(np.uint8) != 0).view(np.uint8)
     return x.astype(np.float32) if is_half(x.dtype) else x
 
 

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._half import stored_as
 from ._parallel import get_num_threads
 from ._reduce_exact import plan_exact_sum
 from ._reduce_fold import FEW, LEAF, SMALL, Fold, fold_rows, plan_fold, row_folder
 from ._reduce_moments import merge_moments
 from ._reduce_ops import OPS, is_any_order
-from ._reduce_plan import READ_AS, RUN, last_group, locate, usable, widened
+from ._reduce_plan import READABLE, RUN, last_group, locate, usable, widened
 from ._reduce_scan import scan_axis
+from ._stored import stored_as
 
 # The operation that goes on with the results of a group of axes.
 _NEXT = {
@@ -73,15 +73,14 @@ def _plan(op, dtype, shape, strides, axes, final, divisor, threads):
 @lru_cache(maxsize=4096)
 def _rows(op, dtype, shape, axes):
     """(folder, n, shape of the results, axes still to reduce) if contiguous rows of n are to."""
-    read_as = READ_AS[dtype]
     group, rest = axes, ()
-    if not is_any_order(OPS[op], read_as):
+    if not is_any_order(OPS[op], dtype):
         group, rest = last_group(shape, axes)
     kept = shape[: -len(group)]
     n = prod(shape[len(kept) :])
     if group[0] != len(kept) or (n <= FEW and prod(kept) > 1):
         return None
-    return row_folder(OPS[op], read_as), n, kept, rest
+    return row_folder(OPS[op], dtype), n, kept, rest
 
 
 def reduce(op, x, axes, final=None, divisor=1):
@@ -99,7 +98,7 @@ def reduce(op, x, axes, final=None, divisor=1):
         if first == (op != "all"):  # what NumPy would stop at
             return first
     rows = None
-    if x.nbytes <= SMALL and dtype in READ_AS and x.flags.c_contiguous and x.flags.aligned:
+    if x.nbytes <= SMALL and dtype in READABLE and x.flags.c_contiguous and x.flags.aligned:
         rows = _rows(op, dtype, x.shape, axes)
     if rows is not None:
         folder, n, shape, rest = rows
@@ -183,7 +182,7 @@ def argreduce(op, x, axis):
     axis : or None for the index in the flattened array
     """
     if axis is None:
-        if not x.flags.c_contiguous:
+        if x.ndim > 1 and not x.flags.c_contiguous:
             return _argreduce_apart(op, x)
         x, axis = x.reshape(-1), 0
     x = usable(x)
@@ -206,6 +205,8 @@ def _argreduce_apart(op, x):
         return argreduce(op, x.reshape(-1), 0)
     places = np.expand_dims(argreduce(op, x, axis), axis)
     values = np.take_along_axis(x, places, axis).reshape(-1)
+    if x.dtype.kind == "b":
+        values = values.view(np.uint8) != 0
     if op.startswith("nan"):
         values = np.where(values == values, values, -np.inf if op == "nanmax" else np.inf)
     found = values[argreduce(op, values, 0)]

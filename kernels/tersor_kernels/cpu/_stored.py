@@ -1,4 +1,4 @@
-"""float16 and bfloat16 as compiled code reads them: uint16 that are widened to float32."""
+"""Dtypes that Numba lacks, or reads carelessly: what compiled code takes in their place."""
 
 from typing import NamedTuple
 
@@ -18,6 +18,10 @@ class BFloat16(NamedTuple):
     """bfloat16, the upper half of float32, in uint16."""
 
 
+class Truth(NamedTuple):
+    """bool in uint8, where any byte but 0 is true."""
+
+
 def is_half(dtype):
     """Whether it is float16 or bfloat16, in the machine's byte order."""
     return dtype == np.float16 or dtype.name == "bfloat16"
@@ -25,6 +29,8 @@ def is_half(dtype):
 
 def stored_as(dtype):
     """(form, dtype of what lies in memory, dtype of what `widen` makes of it)."""
+    if dtype.kind == "b":
+        return Truth, np.dtype(np.uint8), np.dtype(np.uint8)
     if not is_half(dtype):
         return AsItIs, dtype, dtype
     form = Float16 if dtype.kind == "f" else BFloat16
@@ -40,6 +46,8 @@ def widen(form, x):
 def _widen(form, x):
     if form.instance_class is AsItIs:
         return lambda form, x: x
+    if form.instance_class is Truth:
+        return lambda form, x: np.uint8(x != 0)
     u, f = np.uint32, np.float32
     if form.instance_class is BFloat16:
         return lambda form, x: u(u(x) << u(16)).view(f)
