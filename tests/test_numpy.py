@@ -1,5 +1,6 @@
 """tersor.numpy is numpy with the reductions and selections replaced."""
 
+import os
 import subprocess
 import sys
 
@@ -43,7 +44,8 @@ except ModuleNotFoundError as error:
 assert np.random is numpy.random
 assert [name for name in sys.modules if name.startswith("tersor.numpy.")] == [np.linalg.__name__]
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    path = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": path})
 
 
 def test_a_program_runs_unchanged():
