@@ -90,6 +90,8 @@ def test_every_half(name, dtype):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ptp"])
 def test_bools_of_other_bytes(name, backend):
+    if backend == "cuda":
+        pytest.skip("CuPy, too, takes the bytes of bools for 0 and 1")
     rng = np.random.default_rng(0)
     odd = rng.choice(np.array([0, 1, 2, 128, 255], np.uint8), (300, 40)).view(bool)
     for x in (odd, odd.T, odd[:, ::-2], odd.reshape(-1)):
