@@ -66,8 +66,8 @@ def test_tables_by_hand(root):
     assert "| `nansum` | 4.0 | 0.90 | 3.0\\* / 1.50\\* / 3.0\\* | 2.0 | 80% | 40% | 1% |" in text
     assert "| top 64 of each row | 4.0 | 0.90 | - | 2.0 | 1% |" in text
     assert "| absmax, 1e8 | 4.0 | 0.90 | - | 80% | 2.0 / 0.90 / - / 40% |" in text
-    assert "| 8 rows | - | 2.0 | 0.90 | - / 2.0 / 0.90 |" in text
-    assert "| 8 rows, int4 | - | 2.0 | - | 2.5% / 1.0% / - |" in text
+    assert "| M = 8 | - | 2.0 | 0.90 | - / 2.0 / 0.90 |" in text
+    assert "| M = 8, int4 | - | 2.0 | - | 2.5% / 1.0% / - |" in text
     numpy, torch, other = re.split("Slower than .*:\n", text)[1:]
     assert numpy.strip() == other.split("<")[0].strip() == "- in no case."
     assert len(torch.strip().splitlines()) == 5
