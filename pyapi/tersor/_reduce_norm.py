@@ -44,7 +44,7 @@ def norm(
     if call is not None:
         result = _norm(call, ord, axis)
         if result is not None:
-            result = call.warn_like(lambda: np.linalg.norm(x, ord, axis), np.asarray(result))
+            result = call.warn_like(lambda: np.linalg.norm(x, ord, axis), result)
             return call.finish(result)
     if (
         type(x) is np.ndarray
