@@ -103,8 +103,9 @@ def test_bools_of_other_bytes(name, backend):
 @pytest.mark.parametrize("order", [None, 1])
 def test_norms_warn_of_overflow(dtype, order, backend):
     x = np.full(50_000, np.finfo(dtype).max, dtype)
-    if backend == "cuda":
-        assert np.isinf(tersor.norm(x, order, backend=backend))
+    if backend == "cuda":  # which warns of nothing; the emulated one of a cast
+        with np.errstate(over="ignore"):
+            assert np.isinf(tersor.norm(x, order, backend=backend))
         return
     with pytest.warns(RuntimeWarning, match="overflow encountered"):
         assert np.isinf(tersor.norm(x, order, backend=backend))
