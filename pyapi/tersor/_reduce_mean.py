@@ -119,7 +119,8 @@ def average(
     if axis is not None:
         axis = normalize_axis_tuple(axis, x.ndim, argname="axis")
     result = mean(x, axis, backend=backend, **options)
-    count = result.dtype.type(x.size / result.size)
+    array: Any = result if is_on_gpu(result) else np.asanyarray(result)  # of objects it is one
+    count = array.dtype.type(x.size / array.size)
     if not returned:
         return result
     return result, np.full_like(result, count) if np.ndim(result) else count
