@@ -9,7 +9,8 @@ import pytest
 from llvmlite import ir
 
 from tersor_kernels.cpu._gemm_int8 import emit_sums
-from tersor_kernels.cpu._gemm_tiles import TILES, host_features, tiles_for
+from tersor_kernels.cpu._gemm_tiles import TILES, tiles_for
+from tersor_kernels.cpu._ir import features as host_features
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 # CPU, what LLVM is told of it, and what multiplies bytes and nibbles there, of which registers

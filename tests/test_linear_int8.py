@@ -18,7 +18,8 @@ from tersor.testing import (
     unchanged,
 )
 from tersor_kernels.cpu import matmul_int8 as cpu
-from tersor_kernels.cpu._gemm_tiles import TILES, host_features, tiles_for
+from tersor_kernels.cpu._gemm_tiles import TILES, tiles_for
+from tersor_kernels.cpu._ir import features as host_features
 
 FLOATS = [np.float16, bfloat16, np.float32, np.float64]
 SCHEMES = [

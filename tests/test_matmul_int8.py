@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 import tersor
 from tersor.testing import assert_identical, guarded, hostile, layouts, unchanged
 from tersor_kernels.cpu import matmul_int8 as cpu
-from tersor_kernels.cpu._gemm_tiles import TILES, host_features, tiles_for
+from tersor_kernels.cpu._gemm_tiles import TILES, tiles_for
+from tersor_kernels.cpu._ir import features as host_features
 
 HERE = [tile.name for tile in tiles_for(host_features())]
 
@@ -354,7 +355,7 @@ def test_torch_tensors():
 
 def test_choice_of_the_micro_kernel():
     def best(features):
-        return tiles_for(features)[0].name
+        return tiles_for(features.split(","))[0].name
 
     assert best("+avx2,+avx512bw,+avx512vnni,+avxvnni") == "avx512vnni"
     assert best("+avx2,-avx512vnni,+avxvnni") == "avxvnni"

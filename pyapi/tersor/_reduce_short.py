@@ -1,6 +1,7 @@
 """The shortest way to reduce a small C-contiguous array: what NumPy's functions come to.
 
 NumPy's public functions take 0.7 us and more until they are there, for options that were not given.
+Sums and means of whole arrays beyond that go straight to a kernel.
 """
 
 from collections.abc import Callable
@@ -71,31 +72,26 @@ def _of_numbers(short: Short) -> Short:
     return of_numbers
 
 
-def _any_number(short: Short) -> Short:
-    """The same, for what gives NaN where there is nothing else."""
+def _if_number(short: Short, found: Short) -> Short:
+    """The same, for what would tell of NaN in the whole array: `found(a, answer)` is a number."""
     of_numbers = _of_numbers(short)
 
-    def any_number(a: Any, axis: Any) -> Any:
+    def if_number(a: Any, axis: Any) -> Any:
         if axis is not None:
             return of_numbers(a, axis)
-        result = short(a, axis)
-        return result if result == result else None
+        answer = short(a, axis)
+        number = found(a, answer)
+        return answer if number == number else None
 
-    return any_number
+    return if_number
 
 
-def _any_place(short: Short) -> Short:
-    """The same of places: where NaN would be found, the others have to be looked at."""
-    of_numbers = _of_numbers(short)
+def _itself(a: Any, answer: Any) -> Any:
+    return answer
 
-    def any_place(a: Any, axis: Any) -> Any:
-        if axis is not None:
-            return of_numbers(a, axis)
-        place = short(a, axis)
-        found = a.item(place)
-        return place if found == found else None
 
-    return any_place
+def _at(a: Any, place: Any) -> Any:
+    return a.item(place)
 
 
 def _kernel_from(least: float, op: str, divided: bool, largest: float, short: Short) -> Short:
@@ -131,12 +127,12 @@ _OF_HALVES = {name: _rounded(way) for name, way in {**_ADDED, **_ADDED_IN_FLOAT6
 _EXACT: dict[str, Short] = {
     "min": lambda a, axis: np.minimum.reduce(a, axis),
     "max": lambda a, axis: np.maximum.reduce(a, axis),
-    "nanmin": _any_number(lambda a, axis: np.fmin.reduce(a, axis)),
-    "nanmax": _any_number(lambda a, axis: np.fmax.reduce(a, axis)),
+    "nanmin": _if_number(lambda a, axis: np.fmin.reduce(a, axis), _itself),
+    "nanmax": _if_number(lambda a, axis: np.fmax.reduce(a, axis), _itself),
     "argmin": lambda a, axis: a.argmin(axis),
     "argmax": lambda a, axis: a.argmax(axis),
-    "nanargmin": _any_place(lambda a, axis: a.argmin(axis)),
-    "nanargmax": _any_place(lambda a, axis: a.argmax(axis)),
+    "nanargmin": _if_number(lambda a, axis: a.argmin(axis), _at),
+    "nanargmax": _if_number(lambda a, axis: a.argmax(axis), _at),
     "ptp": _ptp,
     "any": lambda a, axis: np.logical_or.reduce(a, axis),
     "all": lambda a, axis: np.logical_and.reduce(a, axis),

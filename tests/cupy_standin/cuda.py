@@ -14,33 +14,28 @@ def is_available():
     return True
 
 
-class Device:
+class _Used:
+    """What a `with` makes the current one, and what can be waited for."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        return None
+
+    def synchronize(self):
+        transfers.waits += 1
+
+
+class Device(_Used):
     def __init__(self, device=None):
         self.id = int(device or 0)
         self.attributes = dict(ATTRIBUTES)
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *args):
-        return None
-
-    def synchronize(self):
-        transfers.waits += 1
-
-
-class Stream:
+class Stream(_Used):
     def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
         self.ptr = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
-        return None
-
-    def synchronize(self):
-        transfers.waits += 1
 
 
 def get_current_stream(device_id=-1):

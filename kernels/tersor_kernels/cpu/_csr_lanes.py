@@ -5,10 +5,9 @@ Numba keeps a small accumulator array in memory: a load and a store for each mul
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-_i32 = ir.IntType(32)
+from ._ir import call, splat
 
 
 class Lanes(types.Type):
@@ -34,13 +33,6 @@ def _pointer(context, builder, array_type, array, i, vector):
 def _load(context, builder, array_type, array, i, vector):
     pointer = _pointer(context, builder, array_type, array, i, vector)
     return builder.load(pointer, align=vector.element.get_abi_size(context.target_data))
-
-
-def _splat(builder, value, vector):
-    undefined = ir.Constant(vector, ir.Undefined)
-    one = builder.insert_element(undefined, value, _i32(0))
-    mask = ir.Constant(ir.VectorType(_i32, vector.count), [0] * vector.count)
-    return builder.shuffle_vector(one, undefined, mask)
 
 
 @intrinsic(prefer_literal=True)
@@ -84,7 +76,7 @@ def scale_by(typingctx, lanes, factor):
     """lanes * factor."""
 
     def codegen(context, builder, sig, args):
-        return builder.fmul(args[0], _splat(builder, args[1], args[0].type))
+        return builder.fmul(args[0], splat(builder, args[1], args[0].type.count))
 
     return lanes(lanes, lanes.dtype), codegen
 
@@ -95,9 +87,8 @@ def multiply_add(typingctx, lanes, factor, other):
 
     def codegen(context, builder, sig, args):
         vector = args[0].type
-        signature = ir.FunctionType(vector, [vector] * 3)
         name = f"llvm.fmuladd.v{vector.count}f{lanes.dtype.bitwidth}"
-        fused = cgutils.get_or_insert_function(builder.module, signature, name)
-        return builder.call(fused, [_splat(builder, args[1], vector), args[2], args[0]])
+        factor = splat(builder, args[1], vector.count)
+        return call(builder, name, vector, [factor, args[2], args[0]])
 
     return lanes(lanes, lanes.dtype, lanes), codegen

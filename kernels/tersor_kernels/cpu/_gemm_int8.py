@@ -15,6 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ._ir import call, ints, load, splat, store
+
 _i8, _i16, _i32, _i64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
@@ -22,93 +24,15 @@ def _vector(element, count):
     return ir.VectorType(element, count)
 
 
-def _pointer(builder, address, element):
-    return builder.inttoptr(address, element.as_pointer())
-
-
-def _load(builder, base, i, element):
-    """Element i of an array of vectors or numbers that begins at an address."""
-    return builder.load(builder.gep(_pointer(builder, base, element), [i]), align=1)
-
-
-def _store(builder, value, base, i):
-    builder.store(value, builder.gep(_pointer(builder, base, value.type), [i]), align=1)
-
-
-def _splat(builder, value, count):
-    undefined = ir.Constant(_vector(value.type, count), ir.Undefined)
-    one = builder.insert_element(undefined, value, _i32(0))
-    return builder.shuffle_vector(one, undefined, _lanes([0] * count))
-
-
-def _lanes(numbers):
-    return ir.Constant(_vector(_i32, len(numbers)), list(numbers))
-
-
 def _all(value, kind):
     """A constant vector of type `kind`, each lane `value`."""
     return ir.Constant(kind, [value] * kind.count)
 
 
-def _call(builder, name, result, args):
-    kind = ir.FunctionType(result, [arg.type for arg in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
 def _even_plus_odd(builder, values):
     count = values.type.count
-    even, odd = (builder.shuffle_vector(values, values, _lanes(range(h, count, 2))) for h in (0, 1))
+    even, odd = (builder.shuffle_vector(values, values, ints(range(h, count, 2))) for h in (0, 1))
     return builder.add(even, odd)
-
-
-@intrinsic
-def read(typingctx, dtype, address):
-    """The number of `dtype` at an address that need not be aligned."""
-    result = dtype.dtype
-
-    def codegen(context, builder, sig, args):
-        return builder.load(_pointer(builder, args[1], context.get_value_type(result)), align=1)
-
-    return result(dtype, types.intp), codegen
-
-
-@intrinsic
-def write(typingctx, address, value):
-    """Store `value` at an address that need not be aligned."""
-
-    def codegen(context, builder, sig, args):
-        builder.store(args[1], _pointer(builder, args[0], args[1].type), align=1)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, value), codegen
-
-
-@intrinsic
-def interleave(typingctx, tile, source, k_step, flip, out):
-    """One word of k of a panel of B whose columns lie side by side, each byte ^ flip."""
-    depth, width = tile.tile.depth, tile.tile.width
-
-    def codegen(context, builder, sig, args):
-        _, source, k_step, flip, out = args
-        rows = []
-        for t in range(depth):
-            address = builder.add(source, builder.mul(k_step, _i64(t)))
-            rows.append(_load(builder, address, _i64(0), _vector(_i8, width)))
-        bits = 8
-        while len(rows) > 1:
-            order = _lanes([j + half for j in range(width) for half in (0, width)])
-            rows = [
-                builder.shuffle_vector(a, b, order)
-                for a, b in zip(rows[::2], rows[1::2], strict=True)
-            ]
-            bits *= 2
-            rows = [builder.bitcast(r, _vector(ir.IntType(bits), width)) for r in rows]
-        words = builder.bitcast(rows[0], _vector(_i8, depth * width))
-        words = builder.xor(words, _splat(builder, flip, depth * width))
-        _store(builder, words, out, _i64(0))
-        return context.get_dummy_value()
-
-    return types.void(tile, types.intp, types.intp, types.uint8, types.intp), codegen
 
 
 class _Dot:
@@ -126,9 +50,9 @@ class _Dot:
         if self.signed:
             four = _vector(_i8, 16)
             args = [total, builder.bitcast(column, four), builder.bitcast(row, four)]
-            return _call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, args)
+            return call(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", words, args)
         args = [total, builder.bitcast(column, words), row]
-        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}", words, args)
+        return call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * self.lanes}", words, args)
 
     def _pairs(self, builder, total, row, column):
         pairs, wide = _vector(_i16, 2 * self.lanes), _vector(_i32, 2 * self.lanes)
@@ -144,7 +68,7 @@ class _Dot:
             pairs = _even_plus_odd(builder, product)
         else:
             name = {8: "avx2.pmadd.ub.sw", 16: "avx512.pmaddubs.w.512"}[self.lanes]
-            pairs = _call(builder, f"llvm.x86.{name}", self.sums, [column, row])
+            pairs = call(builder, f"llvm.x86.{name}", self.sums, [column, row])
         return builder.add(total, pairs)
 
     def int32(self, builder, total):
@@ -158,7 +82,7 @@ class _Dot:
             return builder.add(low, builder.ashr(pairs, half))
         # By its name: LLVM would fold a product with ones, and shuffle.
         name = {8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[self.lanes]
-        return _call(builder, f"llvm.x86.{name}", words, [total, _all(1, self.sums)])
+        return call(builder, f"llvm.x86.{name}", words, [total, _all(1, self.sums)])
 
 
 def _in_ways(builder, steps, ways, step):
@@ -196,7 +120,7 @@ def emit_sums(tile, rows, builder, a, b, words):
         columns = []
         for j in range(tile.vectors):
             at = builder.add(builder.mul(i, _i64(tile.vectors)), _i64(j))
-            columns.append(_load(builder, b, at, raw))
+            columns.append(load(builder, b, at, raw))
         halves = [columns]
         if tile.nibbles:
             low = [builder.and_(column, _all(15, raw)) for column in columns]
@@ -205,7 +129,7 @@ def emit_sums(tile, rows, builder, a, b, words):
             word = builder.add(builder.mul(i, _i64(len(halves))), _i64(h))
             for r in range(rows):
                 at = builder.add(builder.mul(word, _i64(rows)), _i64(r))
-                row = _splat(builder, _load(builder, a, at, _i32), tile.lanes)
+                row = splat(builder, load(builder, a, at, _i32), tile.lanes)
                 for column, slot in zip(half, totals[r], strict=True):
                     builder.store(dot.add(builder, builder.load(slot), row, column), slot)
 
@@ -238,11 +162,11 @@ def multiply(typingctx, tile, size, a, b, words, add, out):
     def codegen(context, builder, sig, args):
         _, _, a, b, words, add, out = args
         results = emit_sums(this, rows, builder, a, b, words)
-        add = _splat(builder, builder.trunc(add, ir.IntType(1)), this.lanes)
+        add = splat(builder, builder.trunc(add, ir.IntType(1)), this.lanes)
         for i, total in enumerate(total for row in results for total in row):
-            before = _load(builder, out, _i64(i), total.type)
+            before = load(builder, out, _i64(i), total.type)
             before = builder.select(add, before, ir.Constant(total.type, None))
-            _store(builder, builder.add(total, before), out, _i64(i))
+            store(builder, builder.add(total, before), out, _i64(i))
         return context.get_dummy_value()
 
     return _signature(tile, size, None, None, None, types.boolean, None), codegen
@@ -273,27 +197,27 @@ def multiply_scaled(
                 builder.store(ir.Constant(floats, None), slot)
         with cgutils.for_range(builder, groups, intp=_i64) as loop:
             g = loop.index
-            place = _load(builder, places, g, _i64)
-            end = _load(builder, places, builder.add(g, _i64(1)), _i64)
+            place = load(builder, places, g, _i64)
+            end = load(builder, places, builder.add(g, _i64(1)), _i64)
             words = builder.udiv(builder.sub(end, place), _i64(this.depth))
             here_a = builder.add(a, builder.mul(place, _i64(4 * rows // this.depth)))
             here_b = builder.add(b, builder.mul(place, _i64(this.width // this.per_byte)))
-            block = _load(builder, blocks, g, _i64)
+            block = load(builder, blocks, g, _i64)
             scale = builder.add(scales, builder.mul(block, scale_step))
             zero = builder.add(zeros, builder.mul(block, zero_step))
             mine = builder.add(row_sums, builder.mul(g, sum_step))
             results = emit_sums(this, rows, builder, here_a, here_b, words)
             for r, (row, slots) in enumerate(zip(results, totals, strict=True)):
-                row_sum = _splat(builder, _load(builder, mine, _i64(r), _i32), lanes)
+                row_sum = splat(builder, load(builder, mine, _i64(r), _i32), lanes)
                 for j, (total, slot) in enumerate(zip(row, slots, strict=True)):
-                    offset = _load(builder, zero, _i64(j), total.type)
+                    offset = load(builder, zero, _i64(j), total.type)
                     exact = builder.sub(total, builder.mul(offset, row_sum))
-                    factor = _load(builder, scale, _i64(j), floats)
+                    factor = load(builder, scale, _i64(j), floats)
                     terms = [builder.sitofp(exact, floats), factor, builder.load(slot)]
                     builder.store(_fused(builder, terms), slot)
         for r, slots in enumerate(totals):
             for j, slot in enumerate(slots):
-                _store(builder, builder.load(slot), out, _i64(r * this.vectors + j))
+                store(builder, builder.load(slot), out, _i64(r * this.vectors + j))
         return context.get_dummy_value()
 
     i = None
@@ -303,7 +227,7 @@ def multiply_scaled(
 def _fused(builder, args):
     kind = args[0].type
     bits = 64 if isinstance(kind.element, ir.DoubleType) else 32
-    return _call(builder, f"llvm.fmuladd.v{kind.count}f{bits}", kind, args)
+    return call(builder, f"llvm.fmuladd.v{kind.count}f{bits}", kind, args)
 
 
 @intrinsic(prefer_literal=True)
@@ -323,16 +247,16 @@ def multiply_floats(typingctx, tile, size, like, a, b, k, out):
             columns = []
             for j in range(this.vectors):
                 at = builder.add(builder.mul(loop.index, _i64(this.vectors)), _i64(j))
-                columns.append(_load(builder, b, at, floats))
+                columns.append(load(builder, b, at, floats))
             for r in range(rows):
                 at = builder.add(builder.mul(loop.index, _i64(rows)), _i64(r))
-                x = _splat(builder, _load(builder, a, at, element), this.lanes)
+                x = splat(builder, load(builder, a, at, element), this.lanes)
                 for j, column in enumerate(columns):
                     slot = sums[r * this.vectors + j]
                     builder.store(_fused(builder, [x, column, builder.load(slot)]), slot)
         for i, slot in enumerate(sums):
-            total = builder.fadd(_load(builder, out, _i64(i), floats), builder.load(slot))
-            _store(builder, total, out, _i64(i))
+            total = builder.fadd(load(builder, out, _i64(i), floats), builder.load(slot))
+            store(builder, total, out, _i64(i))
         return context.get_dummy_value()
 
     return _signature(tile, size, like, None, None, None, None), codegen
@@ -347,15 +271,15 @@ def widen(typingctx, tile, like, b, words, scale, zero, out):
         _, _, b, words, scale, zero, out = args
         floats = _vector(context.get_value_type(element), this.lanes)
         int32s, entries = _vector(_i32, this.lanes), _vector(ir.IntType(8 * depth), this.lanes)
-        factors = [_load(builder, scale, _i64(j), floats) for j in range(this.vectors)]
-        zeros = [_load(builder, zero, _i64(j), int32s) for j in range(this.vectors)]
+        factors = [load(builder, scale, _i64(j), floats) for j in range(this.vectors)]
+        zeros = [load(builder, zero, _i64(j), int32s) for j in range(this.vectors)]
         steps = builder.lshr(words, _i64(1)) if this.nibbles else words
         bits, per_step = (4, 8) if this.nibbles else (8, depth)
         right = builder.ashr if this.signed and not this.nibbles else builder.lshr
         with cgutils.for_range(builder, steps, intp=_i64) as loop:
             for j in range(this.vectors):
                 at = builder.add(builder.mul(loop.index, _i64(this.vectors)), _i64(j))
-                word = _load(builder, b, at, entries)
+                word = load(builder, b, at, entries)
                 word = word if depth == 4 else builder.zext(word, int32s)
                 for t in range(per_step):
                     place = 8 * t if t < depth else 8 * (t - depth) + 4
@@ -364,7 +288,7 @@ def widen(typingctx, tile, like, b, words, scale, zero, out):
                     value = builder.sitofp(builder.sub(entry, zeros[j]), floats)
                     k = builder.add(builder.mul(loop.index, _i64(per_step)), _i64(t))
                     i = builder.add(builder.mul(k, _i64(this.vectors)), _i64(j))
-                    _store(builder, builder.fmul(value, factors[j]), out, i)
+                    store(builder, builder.fmul(value, factors[j]), out, i)
         return context.get_dummy_value()
 
     i = None
@@ -391,17 +315,17 @@ def take_zero_points(
         _, rows, sums, zeros, column_sums, excess, column_zeros, out, out_step = args
         kind = _vector(_i32, lanes)
         columns = [
-            [_load(builder, base, _i64(j), kind) for base in (column_sums, column_zeros)]
+            [load(builder, base, _i64(j), kind) for base in (column_sums, column_zeros)]
             for j in range(vectors)
         ]
         for i, to in _each_row(builder, rows, out, out_step):
-            factors = [_splat(builder, _load(builder, x, i, _i32), lanes) for x in (zeros, excess)]
+            factors = [splat(builder, load(builder, x, i, _i32), lanes) for x in (zeros, excess)]
             for j, column in enumerate(columns):
                 at = builder.add(builder.mul(i, _i64(vectors)), _i64(j))
-                value = _load(builder, sums, at, kind)
+                value = load(builder, sums, at, kind)
                 for factor, of in zip(factors, column, strict=True):
                     value = builder.sub(value, builder.mul(factor, of))
-                _store(builder, value, to, _i64(j))
+                store(builder, value, to, _i64(j))
         return context.get_dummy_value()
 
     return _signature(tile, *[None] * 8), codegen
@@ -419,17 +343,17 @@ def scale_and_add(typingctx, tile, like, rows, sums, scales, bias, is_relu, out,
         _, _, rows, sums, scales, bias, is_relu, out, out_step = args
         number = context.get_value_type(element)
         floats = _vector(number, lanes)
-        offsets = [_load(builder, bias, _i64(j), floats) for j in range(vectors)]
+        offsets = [load(builder, bias, _i64(j), floats) for j in range(vectors)]
         zero = ir.Constant(floats, None)
-        is_relu = _splat(builder, builder.trunc(is_relu, ir.IntType(1)), lanes)
+        is_relu = splat(builder, builder.trunc(is_relu, ir.IntType(1)), lanes)
         for i, to in _each_row(builder, rows, out, out_step):
-            factor = _splat(builder, _load(builder, scales, i, number), lanes)
+            factor = splat(builder, load(builder, scales, i, number), lanes)
             for j, offset in enumerate(offsets):
                 at = builder.add(builder.mul(i, _i64(vectors)), _i64(j))
-                value = builder.fmul(_load(builder, sums, at, floats), factor)
+                value = builder.fmul(load(builder, sums, at, floats), factor)
                 value = builder.fadd(value, offset)
                 below = builder.and_(is_relu, builder.fcmp_ordered("<=", value, zero))
-                _store(builder, builder.select(below, zero, value), to, _i64(j))
+                store(builder, builder.select(below, zero, value), to, _i64(j))
         return context.get_dummy_value()
 
     i = None

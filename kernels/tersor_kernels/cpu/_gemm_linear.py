@@ -128,6 +128,14 @@ def _finish_panel(tile, sums, rows, r, c, scale, bias, function, out):
 
 
 @njit
+def _corner(i, tile, m, n, k):
+    """Where block i of the results begins, and its rows and columns."""
+    rows, columns = block_steps(tile, m, n, k, 1)
+    across = -(-n // columns)
+    return i // across * rows, i % across * columns, rows, columns
+
+
+@njit
 def _int_block(i, tile, rows_of_x, weights, groups, bias, function, out):
     """Rows of x are int8 with scales: sums of groups are exact integers."""
     panels_a, row_sums, x_scale = rows_of_x
@@ -136,9 +144,7 @@ def _int_block(i, tile, rows_of_x, weights, groups, bias, function, out):
     m, n = out.shape
     tall, width = tile.heights[0], tile.width
     depth = tile.depth
-    rows, columns = block_steps(tile, m, n, places[-1], 1)
-    across = -(-n // columns)
-    r0, c0 = i // across * rows, i % across * columns
+    r0, c0, rows, columns = _corner(i, tile, m, n, places[-1])
     panel_bytes = places[-1] * width // tile.per_byte
     sums = np.empty((tall, width), scale.dtype)
     step_zero = zero.strides[0] if zero.shape[0] > 1 else 0
@@ -164,9 +170,7 @@ def _float_block(i, tile, rows_of_x, weights, groups, bias, function, out):
     m, n = out.shape
     tall, width = tile.heights[0], tile.width
     depth = tile.depth
-    rows, columns = block_steps(tile, m, n, places[-1], 1)
-    across = -(-n // columns)
-    r0, c0 = i // across * rows, i % across * columns
+    r0, c0, rows, columns = _corner(i, tile, m, n, places[-1])
     end = min(m, r0 + rows)
     item = scale.itemsize
     step_zero = zero.strides[0] if zero.shape[0] > 1 else 0

@@ -13,12 +13,67 @@ without a compilation for each layout.
 """
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from .._jit import njit
-from ._gemm_int8 import interleave, multiply, read, write
+from ._gemm_int8 import multiply
+from ._ir import ints, load, pointer, splat, store
 from ._native import array_at, prefetch
 
 LINE = 64  # bytes: vectors that cross cache lines take twice as long to load
+_i8, _i64 = ir.IntType(8), ir.IntType(64)
+
+
+@intrinsic
+def read(typingctx, dtype, address):
+    """The number of `dtype` at an address that need not be aligned."""
+    result = dtype.dtype
+
+    def codegen(context, builder, sig, args):
+        return builder.load(pointer(builder, args[1], context.get_value_type(result)), align=1)
+
+    return result(dtype, types.intp), codegen
+
+
+@intrinsic
+def write(typingctx, address, value):
+    """Store `value` at an address that need not be aligned."""
+
+    def codegen(context, builder, sig, args):
+        builder.store(args[1], pointer(builder, args[0], args[1].type), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value), codegen
+
+
+@intrinsic
+def interleave(typingctx, tile, source, k_step, flip, out):
+    """One word of k of a panel of B whose columns lie side by side, each byte ^ flip."""
+    depth, width = tile.tile.depth, tile.tile.width
+
+    def codegen(context, builder, sig, args):
+        _, source, k_step, flip, out = args
+        rows = []
+        for t in range(depth):
+            address = builder.add(source, builder.mul(k_step, _i64(t)))
+            rows.append(load(builder, address, _i64(0), ir.VectorType(_i8, width)))
+        bits = 8
+        while len(rows) > 1:
+            order = ints([j + half for j in range(width) for half in (0, width)])
+            rows = [
+                builder.shuffle_vector(a, b, order)
+                for a, b in zip(rows[::2], rows[1::2], strict=True)
+            ]
+            bits *= 2
+            rows = [builder.bitcast(r, ir.VectorType(ir.IntType(bits), width)) for r in rows]
+        words = builder.bitcast(rows[0], ir.VectorType(_i8, depth * width))
+        words = builder.xor(words, splat(builder, flip, depth * width))
+        store(builder, words, out, _i64(0))
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, types.intp, types.uint8, types.intp), codegen
 
 
 def group_starts(k, block_size, longest):

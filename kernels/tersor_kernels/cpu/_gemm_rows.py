@@ -49,14 +49,18 @@ def _round_row(x, out):
 
 
 @njit
+def _panel(i, tile, m):
+    """Of panel i of m rows: its first row, how many there are, and its height."""
+    first = i * tile.heights[0]
+    rows = min(tile.heights[0], m - first)
+    return first, rows, tile.heights[height_index(tile, rows)]
+
+
+@njit
 def round_rows(i, tile, x, groups, panels, sums, scale):
     """Panel i of A: rows of x rounded to int8; their scales, and sums (groups, rows)."""
     starts, places = groups
-    m = x.shape[0]
-    tall = tile.heights[0]
-    first = i * tall
-    rows = min(tall, m - first)
-    height = tile.heights[height_index(tile, rows)]
+    first, rows, height = _panel(i, tile, x.shape[0])
     words = places[-1] // tile.depth
     to = panels + 4 * words * first
     is_one = starts.size == 2
@@ -84,11 +88,7 @@ def round_rows(i, tile, x, groups, panels, sums, scale):
 def float_rows(i, tile, x, groups, panels, sums, scale):
     """Panel i of A: rows of floats as they are, padded with zeros."""
     starts, places = groups
-    m = x.shape[0]
-    tall = tile.heights[0]
-    first = i * tall
-    rows = min(tall, m - first)
-    height = tile.heights[height_index(tile, rows)]
+    first, rows, height = _panel(i, tile, x.shape[0])
     panel = panels[first * places[-1] : (first + height) * places[-1]]
     panel[:] = 0
     for r in range(rows):

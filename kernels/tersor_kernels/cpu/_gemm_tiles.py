@@ -15,7 +15,6 @@ from typing import Any
 
 from numba import types
 from numba.core.imputils import lower_constant
-from numba.core.registry import cpu_target
 from numba.extending import NativeValue, models, overload_attribute, register_model, unbox
 
 
@@ -90,15 +89,9 @@ TILES = {
 }
 
 
-def tiles_for(features: str) -> list[Tile]:
-    """The TILES that run on a CPU with these features, in LLVM's spelling: "+avx2,-avxvnni"."""
-    present = features.split(",")
-    return [tile for tile in TILES.values() if all(f"+{need}" in present for need in tile.needs)]
-
-
-def host_features() -> str:
-    """The features of the CPU that Numba compiles for."""
-    return str(cpu_target.target_context.codegen().magic_tuple()[2])
+def tiles_for(features: list[str]) -> list[Tile]:
+    """The TILES that run on a CPU with these features, in LLVM's spelling: "+avx2", "-avxvnni"."""
+    return [tile for tile in TILES.values() if all(f"+{need}" in features for need in tile.needs)]
 
 
 class TileType(types.Type):

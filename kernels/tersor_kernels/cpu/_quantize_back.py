@@ -85,7 +85,7 @@ def _dequantize_block(b, n, q, scale, zero, layout, past_caches, out):
         target = room[: stop - start] if start >= first else result
         _dequantize(start, stop, q, scale, zero, layout, target)
         if start >= first:
-            stream(target, result)
+            stream(result.ctypes.data, target.ctypes.data, result.size * out.itemsize)
         start, stop = stop, min(end, stop + _ROOM)
     alive(memory)
 

@@ -5,7 +5,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from .._jit import njit
-from ._select_lanes import features, is_x86
+from ._ir import features, is_x86
 
 DIVIDE, MULTIPLY, ADD_FIRST, MULTIPLY_ADD, FMA, STOCHASTIC = range(6)
 ORDERS = {

@@ -23,7 +23,6 @@ from ._select_lanes import (
     bits_of,
     bytes_of,
     choose,
-    copy,
     equal,
     how_many,
     keys_of,
@@ -32,11 +31,11 @@ from ._select_lanes import (
     mask_of,
     size_of,
     store,
-    stream,
     up_to,
     within,
 )
 from ._select_pack import pack, pack_places
+from ._stream import copy, stream
 
 STAGE = 1024
 ROOM = STAGE + WORD  # entries of a stage

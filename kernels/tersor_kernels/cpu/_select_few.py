@@ -22,7 +22,6 @@ from ._select_lanes import (
     bits_of,
     bytes_of,
     choose,
-    copy,
     equal,
     how_many,
     keys_of,
@@ -33,6 +32,7 @@ from ._select_lanes import (
     store,
 )
 from ._select_pack import pack
+from ._stream import copy
 
 
 def _first_bits(group):

@@ -31,7 +31,8 @@ from ._select_kth import (
     own_rule,
     rule_at,
 )
-from ._select_lanes import WORD, copy, size_of
+from ._select_lanes import WORD, size_of
+from ._stream import copy
 
 LONG = 131072  # entries from which on threads share a row
 CHUNKS, _CHUNK = 128, 32768

@@ -8,9 +8,11 @@ from numba.extending import intrinsic
 
 from .._jit import njit
 from ._common import BLOCK
+from ._ir import pointer
 from ._native import address, at, data_of, run_blocks
 from ._parallel import workers
-from ._select_lanes import copy, pointer, size_of
+from ._select_lanes import size_of
+from ._stream import copy
 from ._strided import transpose
 
 # A copy takes up to this share of the input, but then not less than so many bytes.

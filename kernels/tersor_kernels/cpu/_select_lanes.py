@@ -5,16 +5,15 @@ are uint64 or int64 whatever the width of the entries, which a dtype as argument
 """
 
 import operator
-from functools import cache
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, overload, register_model
 
 from .._jit import njit
+from ._ir import call, features, is_x86, pointer, splat
 from ._native import array_at
 
 WORD = 64  # entries of a Lanes
@@ -40,21 +39,6 @@ class Mask(types.Type):
 
     def __init__(self):
         super().__init__(name="Mask")
-
-
-@cache
-def _target():
-    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return triple, features.split(",")
-
-
-def features():
-    """What the CPU that Numba compiles for can do."""
-    return _target()[1]
-
-
-def is_x86():
-    return _target()[0].startswith("x86")
 
 
 def mask_kind():
@@ -124,25 +108,11 @@ def _mask_not(a):
         return lambda a: _not(a)
 
 
-def splat(builder, value, kind):
+def filled(builder, value, kind):
     """A vector of one value, cut to the width of its elements."""
     if value.type.width > kind.element.width:
         value = builder.trunc(value, kind.element)
-    undefined = ir.Constant(kind, ir.Undefined)
-    one = builder.insert_element(undefined, value, _i32(0))
-    zeros = ir.Constant(ir.VectorType(_i32, kind.count), None)
-    return builder.shuffle_vector(one, undefined, zeros)
-
-
-def pointer(builder, address, kind):
-    """An address as a pointer."""
-    return builder.inttoptr(address, kind.as_pointer())
-
-
-def call(builder, name, result, args):
-    """Call an intrinsic of LLVM."""
-    signature = ir.FunctionType(result, [arg.type for arg in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), args)
+    return splat(builder, value, kind.count)
 
 
 @njit(forceinline=True)
@@ -244,53 +214,13 @@ def store(typingctx, address, lanes, count):
 
 
 @intrinsic
-def copy(typingctx, out, source, size):
-    """Copy `size` bytes from one address to another."""
-
-    def codegen(context, builder, sig, args):
-        out, source = (pointer(builder, address, _i8) for address in args[:2])
-        cgutils.raw_memcpy(builder, out, source, args[2], 1)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def _stream(typingctx, address, lanes):
-    """Write 64 bytes to an aligned address, past the caches."""
-
-    def codegen(context, builder, sig, args):
-        address, entries = args
-        store = builder.store(entries, pointer(builder, address, entries.type), align=WORD)
-        one = builder.module.add_metadata([_i32(1)])
-        store.set_metadata("nontemporal", one)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, lanes), codegen
-
-
-@njit
-def stream(out, source, size):
-    """As `copy`, past the caches: memory is not read only to be overwritten.
-
-    Other threads see it after the next atomic operation, such as the one that ends a block.
-    """
-    head = min(-out % WORD, size)
-    copy(out, source, head)
-    end = head + (size - head) // WORD * WORD
-    for i in range(head, end, WORD):
-        _stream(out + i, load(np.uint8, source + i))
-    copy(out + end, source + end, size - end)
-
-
-@intrinsic
 def keys_of(typingctx, lanes, rule):
     """The key of each entry, as `_keys` says."""
 
     def codegen(context, builder, sig, args):
         bits = args[0]
         mask, signed, flip, add, inf, nan = (
-            splat(builder, builder.extract_value(args[1], i), bits.type) for i in range(6)
+            filled(builder, builder.extract_value(args[1], i), bits.type) for i in range(6)
         )
         sign = ir.Constant(bits.type, [bits.type.element.width - 1] * WORD)
         magnitude = builder.and_(bits, mask)
@@ -307,7 +237,7 @@ def nans_of(typingctx, lanes, rule):
 
     def codegen(context, builder, sig, args):
         mask, inf = (
-            splat(builder, builder.extract_value(args[1], i), args[0].type) for i in (0, 4)
+            filled(builder, builder.extract_value(args[1], i), args[0].type) for i in (0, 4)
         )
         return as_mask(builder, builder.icmp_unsigned(">", builder.and_(args[0], mask), inf))
 
@@ -318,7 +248,7 @@ def _comparison(predicate):
     @intrinsic
     def compare(typingctx, lanes, bound):
         def codegen(context, builder, sig, args):
-            bound = splat(builder, args[1], args[0].type)
+            bound = filled(builder, args[1], args[0].type)
             return as_mask(builder, builder.icmp_unsigned(predicate, args[0], bound))
 
         return MASK(lanes, types.uint64), codegen
@@ -335,7 +265,7 @@ def within(typingctx, lanes, low, high):
 
     def codegen(context, builder, sig, args):
         span = builder.sub(args[2], args[1])
-        low, span = (splat(builder, value, args[0].type) for value in (args[1], span))
+        low, span = (filled(builder, value, args[0].type) for value in (args[1], span))
         return as_mask(builder, builder.icmp_unsigned("<=", builder.sub(args[0], low), span))
 
     return MASK(lanes, types.uint64, types.uint64), codegen
@@ -378,7 +308,7 @@ def add_below(typingctx, counts, lanes, bound):
 
     def codegen(context, builder, sig, args):
         kind = args[1].type
-        compared = builder.icmp_unsigned("<", args[1], splat(builder, args[2], kind))
+        compared = builder.icmp_unsigned("<", args[1], filled(builder, args[2], kind))
         return builder.sub(args[0], builder.sext(compared, kind))
 
     return counts(counts, lanes, types.uint64), codegen
@@ -405,7 +335,7 @@ def raise_below(typingctx, best, keys, bound):
 
     def codegen(context, builder, sig, args):
         best, keys, bound = args
-        lower = builder.icmp_unsigned("<", keys, splat(builder, bound, keys.type))
+        lower = builder.icmp_unsigned("<", keys, filled(builder, bound, keys.type))
         larger = builder.icmp_unsigned(">", keys, best)
         return builder.select(builder.and_(lower, larger), keys, best)
 

@@ -7,7 +7,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ._select_lanes import WORD, call, features, mask_kind, pointer, splat
+from ._ir import call, features, pointer
+from ._select_lanes import WORD, filled, mask_kind
 
 _i1, _i8, _i32, _i64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
@@ -31,7 +32,7 @@ def pack_places(typingctx, address, first, mask):
 
     def codegen(context, builder, sig, args):
         kind = ir.VectorType(_i32, WORD)
-        places = builder.add(ir.Constant(kind, list(range(WORD))), splat(builder, args[1], kind))
+        places = builder.add(ir.Constant(kind, list(range(WORD))), filled(builder, args[1], kind))
         return _pack(builder, args[0], places, args[2])
 
     return types.int64(types.int64, types.int64, mask), codegen

@@ -6,7 +6,8 @@ from .._jit import njit
 from ._native import array_at, at
 from ._select_jobs import RULE
 from ._select_kth import ranks_of, rule_at
-from ._select_lanes import WORD, copy, keys_of, load_part, size_of, store
+from ._select_lanes import WORD, keys_of, load_part, size_of, store
+from ._stream import copy
 
 _DIGIT = 8
 _DIGITS = 1 << _DIGIT

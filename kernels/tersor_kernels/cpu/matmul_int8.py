@@ -11,10 +11,11 @@ from ._gemm_linear import pack as pack_for
 from ._gemm_linear import unpack as unpack
 from ._gemm_pack import group_starts, packed_starts
 from ._gemm_product import product_for
-from ._gemm_tiles import host_features, tiles_for
+from ._gemm_tiles import tiles_for
+from ._ir import features
 from ._parallel import workers
 
-TILE = tiles_for(host_features())[0]
+TILE = tiles_for(features())[0]
 
 _FLIPS = np.uint8(0), np.uint8(128)
 _ONE = np.zeros(1, np.int64)
